@@ -1,0 +1,51 @@
+"""Principal: who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from vaultlayer.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody (or some program) that asks for personal data.
+
+    ``sub`` identifies them within ``iss``; ``roles`` is any collection of names and is kept as a
+    frozenset; ``amr`` are the authentication methods (RFC 8176); ``expires`` is in seconds since
+    1970 (UTC), None when the application vouches for the principal without a token. ``claims``
+    holds the whole token for the application's own use; it is neither compared nor printed.
+
+    Raises ConfigurationError for an empty ``sub`` and for ``roles`` given as one string.
+    """
+
+    sub: str
+    roles: Collection[str]
+    tenant: str | None = None
+    region: str | None = None
+    amr: Collection[str] = ()
+    claims: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+    iss: str = ""
+    client: str = ""
+    expires: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sub, str) or not self.sub:
+            raise ConfigurationError(
+                "a principal needs a sub", hint="give the stable id of the user or program"
+            )
+        object.__setattr__(self, "roles", frozenset(_names("roles", self.roles)))
+        object.__setattr__(self, "amr", tuple(_names("amr", self.amr)))
+        object.__setattr__(self, "claims", MappingProxyType(dict(self.claims)))
+
+
+def _names(what: str, given: Collection[str]) -> Collection[str]:
+    # A lone string is a collection of its letters: Principal("ada", "auditor") would hold seven
+    # roles that nobody meant.
+    if isinstance(given, (str, bytes)) or not all(isinstance(name, str) for name in given):
+        raise ConfigurationError(
+            f"{what} must be a collection of names", hint=f'write {what}=["name"]'
+        )
+    return given
