@@ -1,0 +1,130 @@
+"""Python values as bytes and back: exactly the same type and value, or a refusal.
+
+The first byte names the type, so a decoder never guesses. ``Codec.decode`` and
+``Codec.encode`` are plain functions kept on the instance: the read path calls them per value.
+Normative text: ``docs/format.md``, "Values".
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from enum import Enum, Flag
+from typing import TYPE_CHECKING, Any
+
+from vaultlayer.crypto.json_values import JSON_CONTAINERS, json_leaf
+from vaultlayer.crypto.leaves import SCALARS, Leaf, enum_leaf, wrong_type
+from vaultlayer.crypto.refusals import damaged
+from vaultlayer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UNIONS = (typing.Union, types.UnionType)
+_JSON_SCALARS = (str, int, float, bool, type(None), Any, object)
+
+
+class Codec:
+    """Encodes and decodes the values of one personal field.
+
+    ``encode(value) -> bytes``: type byte, then the value. Another type than declared, or a
+    value that would not come back exactly: ``ConfigurationError``, which names types only.
+    ``decode(data) -> value``: anything but an encoding of the declared type: ``IntegrityError``.
+    """
+
+    __slots__ = ("decode", "encode", "name")
+
+    def __init__(
+        self, name: str, encode: Callable[[object], bytes], decode: Callable[[bytes], object]
+    ) -> None:
+        self.name = name
+        self.encode = encode
+        self.decode = decode
+
+    def __repr__(self) -> str:
+        return f"Codec({self.name})"
+
+
+def codec_for(python_type: object) -> Codec:
+    """The codec of a declared type: a scalar, an Enum, JSON (dict, list, Any), or a union.
+
+    ``None`` in a union is left out: NULL stays NULL and is never sealed.
+    """
+    members = _members(python_type)
+    tops = [_json_container(member) for member in members]
+    leaves = [_leaf(member) for member, top in zip(members, tops, strict=True) if top is None]
+    if any(tops):
+        leaves.append(json_leaf([top for top in tops if top is not None]))
+    if len({leaf.type_byte for leaf in leaves}) != len(leaves) or not leaves:
+        raise ConfigurationError(
+            f"the alternatives of {python_type!r} can't be told apart when stored",
+            hint="Declare one Enum, or a field for each alternative.",
+        )
+    if len(leaves) == 1:
+        return Codec(leaves[0].name, leaves[0].encode, leaves[0].decode)
+    return _union(leaves)
+
+
+def _union(leaves: list[Leaf]) -> Codec:
+    name = " | ".join(leaf.name for leaf in leaves)
+    encoders = {kind: leaf.encode for leaf in leaves for kind in leaf.also}
+    encoders |= {kind: leaf.encode for leaf in leaves for kind in leaf.types}
+    decoders = {leaf.type_byte: leaf.decode for leaf in leaves}
+
+    def encode(value: object) -> bytes:
+        encoder = encoders.get(type(value))
+        if encoder is not None:
+            return encoder(value)
+        given, value = type(value), None
+        raise wrong_type(name, given)
+
+    def decode(data: bytes) -> object:
+        decoder = decoders.get(data[0]) if data else None
+        if decoder is not None:
+            return decoder(data)
+        data = b""
+        raise damaged()
+
+    return Codec(name, encode, decode)
+
+
+def _members(python_type: object) -> list[object]:
+    if typing.get_origin(python_type) not in _UNIONS:
+        return [python_type]
+    return [kind for kind in typing.get_args(python_type) if kind is not type(None)]
+
+
+def _json_container(kind: object) -> type | None:
+    """``dict`` or ``list``, ``object`` for any JSON, ``None`` where ``kind`` is not JSON."""
+    if kind is Any:
+        return object
+    origin = typing.get_origin(kind) or kind
+    if origin not in JSON_CONTAINERS:
+        return None
+    arguments = typing.get_args(kind)
+    keys = arguments[:1] if origin is dict else ()
+    if any(key is not str for key in keys) or not all(map(_is_json, arguments)):
+        raise ConfigurationError(
+            f"{kind!r} holds what JSON can't",
+            hint="JSON has str keys and str, int, float, bool, None, list and dict values.",
+        )
+    return typing.cast("type", origin)
+
+
+def _is_json(kind: object) -> bool:
+    if typing.get_origin(kind) in _UNIONS:
+        return all(map(_is_json, typing.get_args(kind)))
+    return kind in _JSON_SCALARS or _json_container(kind) is not None
+
+
+def _leaf(kind: object) -> Leaf:
+    if isinstance(kind, type):
+        if kind in SCALARS:
+            return SCALARS[kind]
+        if issubclass(kind, Enum) and not issubclass(kind, Flag):
+            return enum_leaf(kind)
+    raise ConfigurationError(
+        f"no codec for {getattr(kind, '__name__', kind)!s}",
+        hint="A personal field holds str, bytes, int, float, bool, Decimal, date, datetime, time, "
+        "UUID, an ipaddress type, dict, list, or an Enum; convert to one of these first.",
+    )

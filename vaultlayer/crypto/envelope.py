@@ -1,0 +1,123 @@
+"""The stored bytes of one value: ``seal`` and its inverse ``open_sealed``.
+
+    0xF9 | suite 0x01 | flags | key id 16 | nonce 12 | AES-256-GCM ciphertext | tag 16
+
+Suite 1 is AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce, so at most 2^32
+envelopes a key (section 8.3). GCM alone does not commit to its key; the key id does: it is
+an HMAC of the key (RFC 2104, FIPS 180-4), recomputed whenever a key is unwrapped, and a
+reader takes the key that the id names, never another. 0xF9 never occurs in UTF-8, so text
+is never taken for an envelope. Normative text: ``docs/format.md``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+
+from vaultlayer.crypto.binding import item
+from vaultlayer.crypto.padding import pad, unpad
+from vaultlayer.crypto.refusals import damaged, not_sealed
+from vaultlayer.errors import ConfigurationError, IntegrityError, PlaintextFound
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+FLAG_PADDED = 1
+FLAG_ROW = 2
+
+OVERHEAD = 47
+MAX_PLAINTEXT = 2**30
+
+_MAGIC = b"\xf9"
+_SUITE = b"\x01"
+_KEY_BYTES = 32
+_KEY_ID_BYTES = 16
+_NONCE_BYTES = 12
+_HEADERS = {flags: _MAGIC + _SUITE + bytes([flags]) for flags in range(4)}
+
+# Header -> AAD item 6. Looking a header up here is also the check of magic, suite and flags.
+_SUITE_ITEM = {header: item(6, header[1:]) for header in _HEADERS.values()}
+
+
+def key_id_for(key: bytes) -> bytes:
+    """The 16 bytes that name and commit to a 32-byte subject key.
+
+    Any other key length is refused: HMAC pads short keys, so two keys could share an id.
+    """
+    if len(key) != _KEY_BYTES:
+        length, key = len(key), b""
+        raise ConfigurationError(
+            f"a subject key has 32 bytes, not {length}", hint="Make keys with os.urandom(32)."
+        )
+    return hmac.digest(key, b"vaultlayer/v1/key-id", "sha256")[:16]
+
+
+def seal(
+    cipher: AESGCM,
+    key_id: bytes,
+    place: bytes,
+    plaintext: bytes,
+    flags: int = 0,
+    nonce: bytes | None = None,
+) -> bytes:
+    """Encrypt ``plaintext`` (type byte ‖ value, at most 2^30 bytes) into an envelope.
+
+    ``cipher`` must hold the key that ``key_id`` names; ``place`` must hold a row part exactly
+    when ``FLAG_ROW`` is set. ``nonce`` is for test vectors: leave it out.
+    """
+    if flags not in _HEADERS or len(key_id) != _KEY_ID_BYTES or len(plaintext) > MAX_PLAINTEXT:
+        plaintext = b""
+        raise ConfigurationError(
+            "a value can't be sealed: more than 2^30 bytes, unknown flags, "
+            "or a key id that has not 16 bytes",
+            hint="Keep larger content elsewhere, sealed in parts.",
+        )
+    if nonce is None:
+        nonce = os.urandom(_NONCE_BYTES)
+    if flags & FLAG_PADDED:
+        plaintext = pad(plaintext)
+    header = _HEADERS[flags]
+    return header + key_id + nonce + cipher.encrypt(nonce, plaintext, place + _SUITE_ITEM[header])
+
+
+def open_sealed(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
+    """The plaintext (type byte ‖ value) of an envelope, by the key its key id names.
+
+    Not an envelope: ``PlaintextFound``. Every other failure is one ``IntegrityError``.
+    """
+    try:
+        aad = place + _SUITE_ITEM[envelope[:3]]
+        plaintext = cipher.decrypt(envelope[19:31], envelope[31:], aad)
+        return unpad(plaintext) if envelope[2] & FLAG_PADDED else plaintext
+    except (KeyError, TypeError, ValueError, InvalidTag, IntegrityError):
+        plaintext = b""  # an error report may hold this frame's variables
+    raise _refusal(envelope)
+
+
+def key_id_of(envelope: bytes) -> bytes:
+    """The id of the key an envelope was sealed with; refuses what ``open_sealed`` refuses."""
+    _check_header(envelope)
+    return envelope[3:19]
+
+
+def is_row_bound(envelope: bytes) -> bool:
+    """Whether opening needs the row part; refuses what ``open_sealed`` refuses."""
+    _check_header(envelope)
+    return bool(envelope[2] & FLAG_ROW)
+
+
+def _check_header(envelope: bytes) -> None:
+    try:
+        if envelope[:3] in _SUITE_ITEM and len(envelope) > OVERHEAD:
+            return
+    except TypeError:
+        pass
+    raise _refusal(envelope)
+
+
+def _refusal(stored: object) -> IntegrityError | PlaintextFound:
+    """Names the failure from the first byte alone; everything past it looks the same."""
+    return damaged() if isinstance(stored, bytes) and stored[:1] == _MAGIC else not_sealed()
