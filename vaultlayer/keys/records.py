@@ -1,0 +1,189 @@
+"""How key records are wrapped and opened: pure functions, no I/O.
+
+A wrapped key is an envelope of version 1 under the KEK whose place is ``record_aad(...)``: the
+record's kind and every column that says whose key it is. So a record moved to another tenant,
+subject, generation or id doesn't open, and the key inside must hash to the id it goes by.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from hmac import compare_digest
+from struct import Struct
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from vaultlayer.crypto.binding import record_aad, subject_part
+from vaultlayer.crypto.envelope import key_id_for, open_sealed, seal
+from vaultlayer.errors import ConfigurationError, IntegrityError, PlaintextFound
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+KEY_BYTES = 32
+LOG_REF_BYTES = 16
+NONCE_BYTES = 12
+
+number = Struct(">I").pack
+
+
+class SubjectKey:
+    """One data subject's key, unwrapped; ``expires`` is on the monotonic clock of its Keys."""
+
+    __slots__ = ("cipher", "expires", "key_id", "log_ref", "place", "subject", "tenant")
+
+    def __init__(
+        self,
+        key_id: bytes,
+        tenant: str,
+        subject: bytes,
+        log_ref: bytes,
+        cipher: AESGCM,
+        expires: float,
+    ) -> None:
+        self.key_id = key_id
+        self.tenant = tenant
+        self.subject = subject
+        self.place = subject_part(subject)
+        self.log_ref = log_ref
+        self.cipher = cipher
+        self.expires = expires
+
+    def __repr__(self) -> str:
+        return "<SubjectKey>"
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigurationError(
+            "a subject key can't be pickled or copied",
+            hint="pass the sealed value on; whoever opens it fetches the key",
+        )
+
+
+class Kek:
+    """A key-encryption key, unwrapped: only its cipher is kept."""
+
+    __slots__ = ("cipher", "epoch", "expires", "kek_id", "region", "tenant")
+
+    def __init__(
+        self, kek_id: bytes, tenant: str, region: str, epoch: int, cipher: AESGCM, expires: float
+    ) -> None:
+        self.kek_id = kek_id
+        self.tenant = tenant
+        self.region = region
+        self.epoch = epoch
+        self.cipher = cipher
+        self.expires = expires
+
+    def __repr__(self) -> str:
+        return "<Kek>"
+
+
+class IndexRoot:
+    """The key a tenant's blind-index keys are derived from."""
+
+    __slots__ = ("expires", "key")
+
+    def __init__(self, key: bytes, expires: float) -> None:
+        self.key = key
+        self.expires = expires
+
+    def __repr__(self) -> str:
+        return "<IndexRoot>"
+
+
+class _Expiring(Protocol):
+    @property
+    def expires(self) -> float: ...
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value", bound=_Expiring)
+
+
+def drop_oldest(cache: dict[_Key, _Value], most: int, now: float) -> None:
+    """Forget what expired and what is too many, oldest first (a dict keeps its order)."""
+    while cache:
+        oldest = next(iter(cache))
+        if len(cache) <= most and cache[oldest].expires > now:
+            return
+        del cache[oldest]
+
+
+def kek_aad(tenant: str, region: str, epoch: int, kek_id: bytes) -> bytes:
+    return record_aad(
+        "kek", epoch=number(epoch), kek_id=kek_id, region=region.encode(), tenant=tenant.encode()
+    )
+
+
+def subject_key_aad(tenant: str, subject: bytes, key_id: bytes, generation: int) -> bytes:
+    return _subject_key_prefix(tenant, len(subject)) + key_id + number(generation) + subject
+
+
+@lru_cache(maxsize=1024)
+def _subject_key_prefix(tenant: str, subject_length: int) -> bytes:
+    """``record_aad`` up to its last part, which is the only one that differs from key to key."""
+    whose = bytes(16 + 4 + subject_length)
+    return record_aad("subject-key", tenant=tenant.encode(), whose=whose)[: -len(whose)]
+
+
+def index_root_aad(tenant: str, epoch: int, root_id: bytes) -> bytes:
+    return record_aad("index-root", epoch=number(epoch), root_id=root_id, tenant=tenant.encode())
+
+
+def new_subject_keys(
+    kek: Kek, tenant: str, subjects: Collection[bytes], generation: int, expires: float
+) -> tuple[list[SubjectKey], list[bytes]]:
+    """A new key a subject, and each one's wrapped form; in the order of ``subjects``."""
+    secret = KEY_BYTES + LOG_REF_BYTES
+    step = secret + NONCE_BYTES
+    pool = os.urandom(step * len(subjects))
+    keys, wrapped = [], []
+    for start, subject in zip(range(0, len(pool), step), subjects, strict=True):
+        material = pool[start : start + secret]
+        key = material[:KEY_BYTES]
+        key_id = key_id_for(key)
+        keys.append(SubjectKey(key_id, tenant, subject, material[KEY_BYTES:], AESGCM(key), expires))
+        aad = subject_key_aad(tenant, subject, key_id, generation)
+        nonce = pool[start + secret : start + step]
+        wrapped.append(seal(kek.cipher, kek.kek_id, aad, material, nonce=nonce))
+    return keys, wrapped
+
+
+def open_subject_key(
+    cipher: AESGCM,
+    key_id: bytes,
+    tenant: str,
+    subject: bytes,
+    generation: int,
+    wrapped: bytes,
+    expires: float,
+) -> SubjectKey:
+    """The subject key inside a record; IntegrityError when any part of it was changed."""
+    material = open_wrapped(cipher, subject_key_aad(tenant, subject, key_id, generation), wrapped)
+    key = material[:KEY_BYTES]
+    if len(material) == KEY_BYTES + LOG_REF_BYTES and compare_digest(key_id_for(key), key_id):
+        return SubjectKey(key_id, tenant, subject, material[KEY_BYTES:], AESGCM(key), expires)
+    del material, key
+    raise damaged()
+
+
+def open_wrapped(cipher: AESGCM, aad: bytes, wrapped: bytes) -> bytes:
+    try:
+        return open_sealed(cipher, aad, wrapped)
+    except (IntegrityError, PlaintextFound):
+        raise damaged() from None
+
+
+def check_key(key: bytes, key_id: bytes) -> bool:
+    """Whether an unwrapped 32-byte key is the one its id commits to."""
+    return len(key) == KEY_BYTES and compare_digest(key_id_for(key), key_id)
+
+
+def damaged() -> IntegrityError:
+    return IntegrityError(
+        "a key record is damaged or not in its own place",
+        hint="restore the vaultlayer_* key tables from a backup; `vaultlayer audit verify` tells "
+        "whether the log is whole",
+    )

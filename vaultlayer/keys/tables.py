@@ -1,0 +1,131 @@
+"""The key tables: wrapped keys only, in the same database (and transaction) as the data.
+
+Binary columns compare byte for byte everywhere; on MySQL and MariaDB names are stored as
+UTF-8 bytes too, because their text collations take ``"a"``, ``"A"`` and ``"a "`` for one name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from vaultlayer.errors import ConfigurationError, KeyUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.dml import Insert
+
+MAX_NAME_BYTES = 255
+
+ACTIVE = "active"
+DECRYPT_ONLY = "decrypt_only"
+ERASED = "erased"
+
+
+class _Utf8Binary(TypeDecorator[str]):
+    """A text kept as its UTF-8 bytes."""
+
+    impl = mysql.VARBINARY(MAX_NAME_BYTES)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
+        return None if value is None else value.encode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else bytes(value).decode()
+
+
+_MYSQL = ("mysql", "mariadb")
+_Id = LargeBinary(16).with_variant(mysql.VARBINARY(16), *_MYSQL)
+_Name = String(MAX_NAME_BYTES).with_variant(_Utf8Binary(), *_MYSQL)
+_Seconds = BigInteger()  # since 1970-01-01, UTC
+
+metadata = MetaData()
+
+kek = Table(
+    "vaultlayer_kek",
+    metadata,
+    Column("kek_id", _Id, primary_key=True),
+    Column("tenant", _Name, nullable=False),
+    Column("region", _Name, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("provider", String(255), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created", _Seconds, nullable=False),
+    UniqueConstraint("tenant", "region", "epoch", name="uq_vaultlayer_kek_epoch"),
+)
+
+subject_key = Table(
+    "vaultlayer_subject_key",
+    metadata,
+    Column("key_id", _Id, primary_key=True),
+    Column("tenant", _Name, nullable=False),
+    Column("subject", _Id, nullable=False),  # b"": the tenant's own key
+    Column("generation", Integer, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("kek_id", _Id, nullable=False),
+    Column("wrapped", LargeBinary),  # NULL once erased: the record stays as a tombstone
+    Column("created", _Seconds, nullable=False),
+    UniqueConstraint("tenant", "subject", "generation", name="uq_vaultlayer_subject_key"),
+)
+
+index_root = Table(
+    "vaultlayer_index_root",
+    metadata,
+    Column("root_id", _Id, primary_key=True),
+    Column("tenant", _Name, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("kek_id", _Id, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created", _Seconds, nullable=False),
+    UniqueConstraint("tenant", "epoch", name="uq_vaultlayer_index_root"),
+)
+
+
+def insert_if_absent(dialect: Dialect, table: Table) -> Insert:
+    """An INSERT that leaves out the rows some other transaction wrote first.
+
+    It needs no savepoint and doesn't break a PostgreSQL transaction. How many rows went in is
+    ``rowcount`` where the driver counts (-1 where it doesn't): fewer than asked means "look
+    again".
+    """
+    if dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    if dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return mysql.insert(table).prefix_with("IGNORE")
+
+
+def as_of_now(dialect: Dialect, statement: Select[Any]) -> Select[Any]:
+    """The SELECT to look again with: MySQL's REPEATABLE READ shows a plain one only the past."""
+    return statement.with_for_update(read=True) if dialect.name in _MYSQL else statement
+
+
+def check_names(*names: str) -> None:
+    """Refuse a name that the columns above would cut short."""
+    if any(len(name.encode()) > MAX_NAME_BYTES for name in names):
+        raise ConfigurationError(
+            f"a tenant, region or key provider has a name of more than {MAX_NAME_BYTES} bytes",
+            hint="use a shorter, stable id for it",
+        )
+
+
+def lost_race() -> KeyUnavailable:
+    """What is left when a row is there and this transaction's snapshot can't show it."""
+    return KeyUnavailable(
+        "another transaction made the same key first",
+        hint="roll back and run the transaction again: it will find that key",
+    )
