@@ -6,11 +6,14 @@ kind for that: then it shows ``***``. It never raises and never returns the valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from vaultlayer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 HIDDEN = "***"
 # Four shown of seven known digits would leave a thousand guesses: show no more than half.

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from vaultlayer.access.bundle import Bundle, Effect
+from vaultlayer.access.casbin_rules import CasbinRules, Ruling
+from vaultlayer.access.names import ACTIONS, Effect, is_name
+from vaultlayer.errors import PolicyError
+
+if TYPE_CHECKING:
+    from vaultlayer.access.bundle import Bundle
+    from vaultlayer.access.rules import Rule
+
+# A full memo is emptied: unknown names cost time again, never more memory.
+_MOST_ANSWERS = 16_384
+_MOST_ROLES = 64
+
+# Stands for a field that no rule names: a rule's field has no colon.
+ANY_FIELD = "any:field"
+# What no part of a question may be, for the probes.
+_BAD: tuple[Any, ...] = (None, "", "\n", [], frozenset(), frozenset({None, "", "\n"}))
+
+Question = tuple[frozenset[str], str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the policy says. ``needs_consent``: the purpose counts only with recorded consent."""
+    """What the policy says, and why.
+
+    ``reason`` is "rule" when ``effect`` is allow or mask. A deny has one of: no_roles,
+    action_unknown, category_unknown, field_invalid, purpose_unknown, purpose_category (the
+    purpose is not told for this category), role (no rule allows it), rule_deny (a rule forbids
+    it). ``needs_consent``: an allow or mask counts only if the person's consent is recorded.
+    """
 
     effect: Effect
     reason: str
@@ -17,11 +42,150 @@ class Decision:
 
 
 class Snapshot:
+    """Decides for one bundle. Any number of threads may ask; a repeated answer takes no lock.
+
+    Raises PolicyError if the compiled rules would let in somebody nobody knows.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_covered",
+        "_lock",
+        "_roles",
+        "_rules",
+        "_rulings",
+        "bundle",
+        "fields",
+    )
+
     def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
-        self.digest = bundle.digest
+        self.bundle: Final = bundle
+        # The fields that rules name, for the caller to hold against the declared ones.
+        self.fields: Final = frozenset(rule.target for rule in bundle.rules if rule.is_field)
+        self._roles = frozenset(rule.role for rule in bundle.rules).union(
+            link.child for link in bundle.links
+        )
+        self._covered = frozenset(
+            (purpose.name, category)
+            for purpose in bundle.purposes.values()
+            for category in bundle.categories
+            if not set(purpose.categories).isdisjoint(bundle.lineage(category))
+        )
+        self._rules = CasbinRules(bundle)
+        self._lock = threading.Lock()
+        self._answers: dict[Question, Decision] = {}
+        self._rulings: dict[Question, Ruling] = {}
+        self._probe()
+
+    @property
+    def digest(self) -> str:
+        """The bundle's digest, for every record of a decision."""
+        return self.bundle.digest
 
     def decide(
         self, roles: frozenset[str], field: str, category: str, action: str, purpose: str
     ) -> Decision:
-        raise NotImplementedError
+        """What somebody with all these roles may do with a field, for a purpose.
+
+        ``field`` is "table.attribute". An unknown, empty or malformed argument is a deny, never
+        an exception.
+        """
+        question = (roles, field, category, action, purpose)
+        try:
+            answer = self._answers.get(question)
+        except TypeError:  # something in it has no hash
+            answer = None
+        return self._first(question) if answer is None else answer
+
+    def deciding_rule(
+        self, roles: frozenset[str], field: str, category: str, action: str, purpose: str
+    ) -> Rule | None:
+        """A rule that the decision comes from; None where no rule speaks of it."""
+        question = (roles, field, category, action, purpose)
+        with self._lock:
+            return None if self._refusal(question) else self._ruling(question).rule
+
+    def _first(self, question: Question) -> Decision:
+        with self._lock:
+            answer = self._decide(question)
+            if _is_small(question):
+                _remember(self._answers, question, answer)
+        return answer
+
+    def _decide(self, question: Question) -> Decision:
+        reason = self._refusal(question)
+        if reason:
+            return Decision("deny", reason)
+        ruling = self._ruling(question)
+        if ruling.effect == "deny":
+            return Decision("deny", "rule_deny" if ruling.rule else "role")
+        return Decision(ruling.effect, "rule", self.bundle.purposes[question[4]].consent)
+
+    def _refusal(self, question: Question) -> str:
+        """Why no rule could allow this, "" if one could."""
+        roles, field, category, action, purpose = question
+        if not isinstance(roles, frozenset) or not roles:
+            return "no_roles"
+        if not isinstance(action, str) or action not in ACTIONS:
+            return "action_unknown"
+        if not isinstance(category, str) or category not in self.bundle.categories:
+            return "category_unknown"
+        if not is_name(field):
+            return "field_invalid"
+        if not isinstance(purpose, str) or purpose not in self.bundle.purposes:
+            return "purpose_unknown"
+        if (purpose, category) not in self._covered:
+            return "purpose_category"
+        return "" if roles & self._roles else "role"
+
+    def _ruling(self, question: Question) -> Ruling:
+        """Casbin's answer, asked once for all questions that are the same to the rules.
+
+        Tokens carry roles, and models have fields, that no rule mentions; Casbin need not see them.
+        """
+        roles, field, category, action, purpose = question
+        rule_field = field if field in self.fields else ""
+        same = (roles & self._roles, rule_field, category, action, purpose)
+        ruling = self._rulings.get(same)
+        if ruling is None:
+            ruling = self._rules.judge(*same)
+            _remember(self._rulings, same, ruling)
+        return ruling
+
+    def _probe(self) -> None:
+        """Ask what must be refused, once per action and purpose, before anybody may ask."""
+        nobody = f"nobody:{self.digest}"
+        for rule in {(rule.action, rule.purpose): rule for rule in self.bundle.rules}.values():
+            field, category = (rule.target, "") if rule.is_field else ("", rule.target)
+            asked = (frozenset({nobody}), field, category, rule.action, rule.purpose)
+            if self._rules.judge(*asked) != Ruling("deny", None):
+                raise _leaky("an unknown role")
+        purpose, category = next(iter(self._covered), ("", ""))
+        sample: list[Any] = [self._roles, ANY_FIELD, category, "read", purpose]
+        for place, name in enumerate(("role", "field", "category", "action", "purpose")):
+            for bad in _BAD:
+                asked_badly: Any = (*sample[:place], bad, *sample[place + 1 :])
+                if self._decide(asked_badly).effect != "deny":
+                    raise _leaky(f"an empty or malformed {name}")
+
+
+def _leaky(who: str) -> PolicyError:
+    return PolicyError(
+        f"the compiled rules don't refuse {who}",
+        hint="don't use this bundle with this version of pycasbin; please report it",
+    )
+
+
+def _is_small(question: Question) -> bool:
+    roles, *names = question
+    return (
+        isinstance(roles, frozenset)
+        and len(roles) <= _MOST_ROLES
+        and all(is_name(name) for name in (*roles, *names))
+    )
+
+
+def _remember(memo: dict[Question, Any], question: Question, answer: object) -> None:
+    if len(memo) >= _MOST_ANSWERS:
+        memo.clear()
+    memo[question] = answer

@@ -1,0 +1,160 @@
+"""The role rules inside a Casbin enforcer of their own: Casbin says what a role may do.
+
+Casbin knows two effects, so a rule with three becomes two questions. ``read`` is answered from
+the allow and the deny rules; ``read:masked``, asked only after a no, from the mask and the same
+deny rules. So deny outranks allow and allow outranks mask, over all roles taken together.
+
+Not safe for threads by itself: `Snapshot` asks under its lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import casbin  # type: ignore[import-untyped]
+from casbin.persist import Adapter  # type: ignore[import-untyped]
+
+from vaultlayer.access.bundle import MODEL_LINES, Bundle
+from vaultlayer.access.names import EFFECTS
+from vaultlayer.errors import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from vaultlayer.access.names import Effect
+    from vaultlayer.access.rules import Rule
+
+# Casbin's own effect, per question, for each of ours; a missing pair is no rule for that question.
+_PLAIN = {"allow": "allow", "deny": "deny"}
+_MASKED = {"mask": "allow", "deny": "deny"}
+_MOST_NAMES = 10_000
+_building = threading.Lock()
+# Those of casbin.util.log.DEFAULT_LOGGING: building an enforcer disables each of them.
+_LOGGERS = ("casbin", "casbin.policy", "casbin.enforcer", "casbin.role")
+
+Line = list[str]
+
+
+class Ruling(NamedTuple):
+    """An effect and the rule it comes from; no rule means that none speaks of the request."""
+
+    effect: Effect
+    rule: Rule | None
+
+
+class CasbinRules:
+    """Answers for one bundle; the bundle must be valid."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._links = [[link.child, link.parent] for link in bundle.links]
+        self._parents = [
+            [f"category:{category.name}", f"category:{category.parent}"]
+            for category in bundle.categories.values()
+            if category.parent is not None
+        ]
+        self._lines: dict[tuple[str, str], list[Line]] = {}
+        self._rules: dict[tuple[str, ...], Rule] = {}
+        for rule in bundle.rules:
+            if rule.effect not in EFFECTS:  # Casbin would pass over it, and over a lost deny
+                raise PolicyError("a rule has an unknown effect", hint=f"one of {EFFECTS}")
+            self._add(rule, rule.action, _PLAIN.get(rule.effect))
+            self._add(rule, f"{rule.action}:masked", _MASKED.get(rule.effect))
+        self._build()
+
+    def judge(
+        self, roles: frozenset[str], field: str, category: str, action: str, purpose: str
+    ) -> Ruling:
+        """What the rules say to somebody who holds all these roles at once."""
+        if len(self._names) >= _MOST_NAMES:
+            self._build()
+        kinds = (f"field:{field}", f"category:{category}")
+        request = (
+            self._linked("principal", roles, "g", sorted(roles)),
+            self._linked("value", kinds, "g2", kinds),
+        )
+        allowed, rule = self._ask(*request, action, purpose)
+        if allowed:
+            return Ruling("allow", rule)
+        if rule is None:
+            masked, rule = self._ask(*request, f"{action}:masked", purpose)
+            if masked:
+                return Ruling("mask", rule)
+        return Ruling("deny", rule)
+
+    def _add(self, rule: Rule, action: str, effect: str | None) -> None:
+        if effect is None:
+            return
+        kind = "field" if rule.is_field else "category"
+        line = [rule.role, f"{kind}:{rule.target}", action, rule.purpose, effect]
+        self._lines.setdefault((action, rule.purpose), []).append(line)
+        self._rules[tuple(line)] = rule
+
+    def _build(self) -> None:
+        self._enforcer = _quiet_enforcer(self._links, self._parents)
+        self._policy = self._enforcer.get_model()["p"]["p"]
+        self._names: dict[object, str] = {}
+        # "#" is in no name, and a number is never used twice: a made-up name can neither meet a
+        # real one nor inherit what a failed call left behind.
+        self._number = itertools.count()
+
+    def _ask(
+        self, subject: str, target: str, action: str, purpose: str
+    ) -> tuple[bool, Rule | None]:
+        # Casbin walks through all rules, microseconds each. These are the ones whose action and
+        # purpose its matcher would not turn away at once. With no rule at all Casbin evaluates
+        # its matcher against empty texts instead, so that is answered here.
+        lines = self._lines.get((action, purpose))
+        if not lines:
+            return False, None
+        if not self._enforcer.enabled:
+            raise PolicyError(
+                "Casbin's enforcement was switched off", hint="find what reached into it"
+            )
+        self._policy.policy = lines
+        allowed, line = self._enforcer.enforce_ex(subject, target, action, purpose)
+        return allowed is True, self._rules.get(tuple(line))
+
+    def _linked(self, kind: str, key: object, links: str, parents: Iterable[str]) -> str:
+        """The made-up name that stands for ``key`` and inherits from all these parents."""
+        name = self._names.get(key)
+        if name is None:
+            name = f"{kind}#{next(self._number)}"
+            manager = self._enforcer.get_named_role_manager(links)
+            for parent in parents:
+                manager.add_link(name, parent)
+            self._names[key] = name
+        return name
+
+
+class _Links(Adapter):  # type: ignore[misc]
+    """Hands Casbin its role links as lists: nothing is parsed, so nothing can be injected."""
+
+    def __init__(self, roles: Sequence[Line], categories: Sequence[Line]) -> None:
+        self._lines = {"g": roles, "g2": categories}
+
+    def load_policy(self, model: Any) -> None:
+        for kind, lines in self._lines.items():
+            model["g"][kind].policy.extend(lines)
+
+
+def _quiet_enforcer(roles: Sequence[Line], categories: Sequence[Line]) -> Any:
+    """A new enforcer that logs nothing; the host's Casbin loggers stay as they were.
+
+    Building one disables four loggers of the whole process, and a refusal logs its request.
+    """
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    with _building:
+        before = [logger.disabled for logger in loggers]
+        try:
+            for logger in loggers:
+                logger.disabled = True
+            model = casbin.Enforcer.new_model(text="\n".join(MODEL_LINES))
+            enforcer = casbin.Enforcer(model, _Links(roles, categories))
+        finally:
+            for logger, disabled in zip(loggers, before, strict=True):
+                logger.disabled = disabled
+    enforcer.logger = logging.Logger("vaultlayer.casbin", logging.CRITICAL + 1)
+    return enforcer

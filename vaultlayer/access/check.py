@@ -1,0 +1,80 @@
+"""What a valid bundle may still get wrong: tests that fail, rules that never apply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vaultlayer.access import words
+from vaultlayer.access.rules import FILE as ROLES
+from vaultlayer.access.snapshot import ANY_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vaultlayer.access.bundle import Bundle
+    from vaultlayer.access.rules import Rule
+    from vaultlayer.access.snapshot import Snapshot
+    from vaultlayer.access.words import PolicyTest
+    from vaultlayer.errors import PolicyError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``where`` is "file:line", or the file alone."""
+
+    where: str
+    message: str
+    hint: str
+
+    @classmethod
+    def of(cls, error: PolicyError) -> Finding:
+        """The finding that a refused bundle is."""
+        where, colon, message = error.message.partition(": ")
+        return cls(where, message, error.hint) if colon else cls("", where, error.hint)
+
+
+def findings(snapshot: Snapshot) -> list[Finding]:
+    """Everything to be put right before the bundle goes into use; empty when it is good."""
+    bundle = snapshot.bundle
+    return [
+        *_failed_tests(snapshot, bundle.tests),
+        *(_dead(rule) for rule in bundle.rules if _never_applies(bundle, rule)),
+    ]
+
+
+def _failed_tests(snapshot: Snapshot, tests: tuple[PolicyTest, ...]) -> Iterator[Finding]:
+    for test in tests:
+        decision = snapshot.decide(
+            frozenset({test.role}),
+            test.field or ANY_FIELD,
+            test.category,
+            test.action,
+            test.purpose,
+        )
+        if decision.effect != test.expect:
+            yield Finding(
+                f"{words.TESTS}:{test.line}" if test.line else words.TESTS,
+                f"{test.role} {test.action} {test.field or test.category} for {test.purpose}: "
+                f"{test.expect} is expected, the rules say {decision.effect} ({decision.reason})",
+                "change the rule, or the expectation if that is what has become wrong",
+            )
+
+
+def _never_applies(bundle: Bundle, rule: Rule) -> bool:
+    """An allow or mask whose purpose covers neither the category nor anything above or below it."""
+    if rule.is_field or rule.effect == "deny":
+        return False
+    target = bundle.lineage(rule.target)
+    return not any(
+        covered in target or rule.target in bundle.lineage(covered)
+        for covered in bundle.purposes[rule.purpose].categories
+    )
+
+
+def _dead(rule: Rule) -> Finding:
+    return Finding(
+        f"{ROLES}:{rule.line}",
+        f"this rule never applies: {rule.purpose} does not cover {rule.target}",
+        f"add the category to the purpose in {words.PURPOSES}, or remove the rule",
+    )

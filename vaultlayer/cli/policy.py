@@ -1,0 +1,172 @@
+"""``vaultlayer policy``: check the bundle that reviewers edited, and explain one decision."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vaultlayer.access.bundle import Bundle, read_bundle
+from vaultlayer.access.check import Finding, findings
+from vaultlayer.access.snapshot import ANY_FIELD, Snapshot
+from vaultlayer.errors import ConfigurationError, PolicyError
+from vaultlayer.settings import Settings
+
+FINDINGS, USAGE = 1, 2
+
+app = typer.Typer(no_args_is_help=True, help="Check and explain the policy bundle.")
+
+_Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file; else $VAULTLAYER_CONFIG.")
+]
+_Policies = Annotated[
+    Path | None, typer.Option("--policies", help="Policy folder; else the one in the settings.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def check(config: _Config = None, policies: _Policies = None, json_: _Json = False) -> None:
+    """Read the whole bundle, run its tests, and list what is wrong.
+
+    Exits with 0 if nothing is, 1 if something is, 2 if there is no bundle to check.
+    """
+    folder = _folder(config, policies)
+    try:
+        bundle = read_bundle(folder)
+        found = findings(Snapshot(bundle))
+    except PolicyError as error:
+        bundle, found = None, [Finding.of(error)]
+    if json_:
+        _print_json({"ok": not found, **_counts(bundle), "findings": found})
+    else:
+        _show_findings(bundle, found)
+    if found:
+        raise typer.Exit(FINDINGS)
+
+
+@app.command()
+def explain(
+    role: Annotated[str, typer.Argument(help="One role, or several with commas between.")],
+    field: Annotated[str, typer.Argument(help="A category, or a field as table.attribute.")],
+    action: str,
+    purpose: str,
+    category: Annotated[
+        str | None, typer.Option(help="The category that the field is declared with.")
+    ] = None,
+    config: _Config = None,
+    policies: _Policies = None,
+    json_: _Json = False,
+) -> None:
+    """Say what ROLE gets when it does ACTION with FIELD for PURPOSE, and which line says so."""
+    try:
+        snapshot = Snapshot(read_bundle(_folder(config, policies)))
+    except PolicyError as error:
+        _stop(FINDINGS, error)
+    chosen, how = _category(snapshot.bundle, field, category)
+    asked_field = ANY_FIELD if how == "given as the field" else field
+    question = (frozenset(role.split(",")), asked_field, chosen, action, purpose)
+    decision, rule = snapshot.decide(*question), snapshot.deciding_rule(*question)
+    told = snapshot.bundle.purposes.get(purpose)
+    answer = {
+        "role": role,
+        "field": field,
+        "category": chosen,
+        "category_is": how,
+        "action": action,
+        "purpose": purpose,
+        "purpose_words": told.words if told else None,
+        **dataclasses.asdict(decision),
+        "rule": f"roles.csv:{rule.line}: {rule}" if rule else None,
+        "digest": snapshot.digest,
+    }
+    if json_:
+        _print_json(answer)
+    else:
+        _show_answer(answer)
+
+
+def _folder(config: Path | None, policies: Path | None) -> Path:
+    try:
+        folder = policies or Settings.load(config).policies
+    except ConfigurationError as error:
+        _stop(USAGE, error)
+    if not folder.is_dir():
+        _stop(
+            USAGE,
+            ConfigurationError(
+                f"there is no policy folder {folder}",
+                hint="name it with --policies, or write a starter with `vaultlayer init`",
+            ),
+        )
+    return folder
+
+
+def _category(bundle: Bundle, field: str, given: str | None) -> tuple[str, str]:
+    """The category to ask about, and how it is known.
+
+    The bundle doesn't know the application's models, so a field's category is given, or assumed
+    where exactly one category ends like the field; the answer says which.
+    """
+    if given is not None:
+        return given, "given"
+    if field in bundle.categories:
+        return field, "given as the field"
+    alike = [name for name in bundle.categories if name.split(".")[-1] == field.split(".")[-1]]
+    if len(alike) != 1:
+        _stop(
+            USAGE,
+            ConfigurationError(
+                "it is not known which category this field has",
+                hint="add --category, with the one it is declared with in personal(...)",
+            ),
+        )
+    return alike[0], "assumed from the field's name; --category makes it sure"
+
+
+def _stop(code: int, error: ConfigurationError | PolicyError) -> NoReturn:
+    typer.echo(str(error), err=True)
+    raise typer.Exit(code)
+
+
+def _counts(bundle: Bundle | None) -> dict[str, Any]:
+    if bundle is None:
+        return {}
+    return {
+        "digest": bundle.digest,
+        "rules": len(bundle.rules),
+        "categories": len(bundle.categories),
+        "purposes": len(bundle.purposes),
+        "tests": len(bundle.tests),
+    }
+
+
+def _print_json(answer: dict[str, Any]) -> None:
+    typer.echo(json.dumps(answer, indent=2, default=dataclasses.asdict))
+
+
+def _show_findings(bundle: Bundle | None, found: list[Finding]) -> None:
+    console = Console()
+    if found:
+        table = Table("Where", "What is wrong", "What to do")
+        for finding in found:
+            table.add_row(Text(finding.where), Text(finding.message), Text(finding.hint))
+        console.print(table)
+    if bundle is not None:
+        state = f"{len(found)} finding(s)" if found else "The policies are good"
+        counts = ", ".join(f"{n} {what}" for what, n in _counts(bundle).items() if what != "digest")
+        console.print(Text(f"{state}: {counts}. Digest {bundle.digest[:16]}"), soft_wrap=True)
+
+
+def _show_answer(answer: dict[str, Any]) -> None:
+    table = Table(show_header=False)
+    for name, value in answer.items():
+        shown = {None: "-", True: "yes", False: "no"}.get(value, value)
+        table.add_row(name.replace("_", " "), Text(shown))
+    Console().print(table)
