@@ -11,6 +11,7 @@ table or column still opens. Normative text: ``docs/format.md``, "The place of a
 
 from __future__ import annotations
 
+import struct
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -19,6 +20,7 @@ from vaultlayer.errors import ConfigurationError
 
 DEFAULT_TENANT = ""
 
+_HEAD = struct.Struct(">BI")
 _VALUE_DOMAIN = b"VL1"
 _RECORD_DOMAIN = b"VL1R"
 _SUBJECT_LENGTHS = (0, 16)
@@ -28,7 +30,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def item(tag: int, content: bytes) -> bytes:
     """``u8 tag ‖ u32 BE length ‖ content``."""
-    return tag.to_bytes(1, "big") + len(content).to_bytes(4, "big") + content
+    return _HEAD.pack(tag, len(content)) + content
 
 
 def field_part(tenant: str, entity: str, field: str) -> bytes:

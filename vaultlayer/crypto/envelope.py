@@ -34,7 +34,6 @@ MAX_PLAINTEXT = 2**30
 _MAGIC = b"\xf9"
 _SUITE = b"\x01"
 _KEY_BYTES = 32
-_KEY_ID_BYTES = 16
 _NONCE_BYTES = 12
 _HEADERS = {flags: _MAGIC + _SUITE + bytes([flags]) for flags in range(4)}
 
@@ -68,15 +67,16 @@ def seal(
     ``cipher`` must hold the key that ``key_id`` names; ``place`` must hold a row part exactly
     when ``FLAG_ROW`` is set. ``nonce`` is for test vectors: leave it out.
     """
-    if flags not in _HEADERS or len(key_id) != _KEY_ID_BYTES or len(plaintext) > MAX_PLAINTEXT:
-        plaintext = b""
-        raise ConfigurationError(
-            "a value can't be sealed: more than 2^30 bytes, unknown flags, "
-            "or a key id that has not 16 bytes",
-            hint="Keep larger content elsewhere, sealed in parts.",
-        )
     if nonce is None:
         nonce = os.urandom(_NONCE_BYTES)
+    fits = len(plaintext) <= MAX_PLAINTEXT
+    if not fits or flags not in _HEADERS or len(key_id) != 16 or len(nonce) != _NONCE_BYTES:
+        plaintext = b""
+        raise ConfigurationError(
+            "a value can't be sealed: more than 2^30 bytes, or unknown flags, "
+            "or a key id or nonce of the wrong length",
+            hint="Keep larger content elsewhere, sealed in parts.",
+        )
     if flags & FLAG_PADDED:
         plaintext = pad(plaintext)
     header = _HEADERS[flags]
@@ -92,30 +92,25 @@ def open_sealed(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
         aad = place + _SUITE_ITEM[envelope[:3]]
         plaintext = cipher.decrypt(envelope[19:31], envelope[31:], aad)
         return unpad(plaintext) if envelope[2] & FLAG_PADDED else plaintext
-    except (KeyError, TypeError, ValueError, InvalidTag, IntegrityError):
+    except (KeyError, TypeError, ValueError, OverflowError, InvalidTag, IntegrityError):
         plaintext = b""  # an error report may hold this frame's variables
     raise _refusal(envelope)
 
 
 def key_id_of(envelope: bytes) -> bytes:
-    """The id of the key an envelope was sealed with; refuses what ``open_sealed`` refuses."""
-    _check_header(envelope)
-    return envelope[3:19]
-
-
-def is_row_bound(envelope: bytes) -> bool:
-    """Whether opening needs the row part; refuses what ``open_sealed`` refuses."""
-    _check_header(envelope)
-    return bool(envelope[2] & FLAG_ROW)
-
-
-def _check_header(envelope: bytes) -> None:
+    """The id of the key an envelope was sealed with; refuses what is no whole envelope."""
     try:
         if envelope[:3] in _SUITE_ITEM and len(envelope) > OVERHEAD:
-            return
+            return envelope[3:19]
     except TypeError:
         pass
     raise _refusal(envelope)
+
+
+def is_row_bound(envelope: bytes) -> bool:
+    """Whether opening needs the row part; refuses what ``key_id_of`` refuses."""
+    key_id_of(envelope)
+    return bool(envelope[2] & FLAG_ROW)
 
 
 def _refusal(stored: object) -> IntegrityError | PlaintextFound:

@@ -1,0 +1,85 @@
+"""What the tests of this room share: keys, a reader by key id, the vector files."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from vaultlayer.crypto.binding import field_part, subject_part
+from vaultlayer.crypto.envelope import key_id_for, key_id_of, open_sealed, seal
+from vaultlayer.errors import KeyUnavailable
+
+TESTS = Path(__file__).parents[1]
+
+
+class Shelf:
+    """A few keys, and the smallest honest reader: it takes the key that the key id names."""
+
+    def __init__(self, *keys: bytes) -> None:
+        self.keys = keys or (os.urandom(32), os.urandom(32))
+        self.ids = [key_id_for(key) for key in self.keys]
+        self.ciphers = dict(zip(self.ids, map(AESGCM, self.keys), strict=True))
+        self.place = field_part("", "customer", "email") + subject_part(bytes(16))
+
+    def seal(self, plaintext: bytes, place: bytes = b"", flags: int = 0, key: int = 0) -> bytes:
+        key_id = self.ids[key]
+        return seal(self.ciphers[key_id], key_id, place or self.place, plaintext, flags)
+
+    def open(self, envelope: bytes, place: bytes = b"") -> bytes:
+        cipher = self.ciphers.get(key_id_of(envelope))
+        if cipher is None:
+            raise KeyUnavailable("no key record")
+        return open_sealed(cipher, place or self.place, envelope)
+
+
+@pytest.fixture(scope="session")
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture(scope="session")
+def make_shelf() -> type[Shelf]:
+    return Shelf
+
+
+def _vector_file(name: str) -> dict:
+    return json.loads((TESTS / "vectors" / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict:
+    return _vector_file("golden.json")
+
+
+@pytest.fixture(scope="session")
+def failures() -> dict:
+    return _vector_file("failures.json")
+
+
+@pytest.fixture(scope="session")
+def vector_keys(golden: dict) -> list[bytes]:
+    return [bytes.fromhex(pair["key"]) for pair in golden["keys"]]
+
+
+def _module(folder: Path, name: str):
+    sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="session")
+def independent():
+    return _module(TESTS / "crypto" / "independent", "independent_envelope")
+
+
+@pytest.fixture(scope="session")
+def make_vectors():
+    return _module(TESTS / "vectors", "make")
