@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import struct
 import sys
+from datetime import datetime, time, tzinfo
+from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vaultlayer.crypto.binding import field_part, subject_part
 from vaultlayer.crypto.envelope import key_id_for, key_id_of, open_sealed, seal
-from vaultlayer.errors import KeyUnavailable
+from vaultlayer.errors import KeyUnavailable, VaultLayerError
 
 TESTS = Path(__file__).parents[1]
 
@@ -46,6 +50,35 @@ def shelf() -> Shelf:
 @pytest.fixture(scope="session")
 def make_shelf() -> type[Shelf]:
     return Shelf
+
+
+@pytest.fixture(scope="session")
+def fingerprint():
+    """Everything that tells two values apart, also where ``==`` does not."""
+    return _fingerprint
+
+
+def _fingerprint(value: object) -> object:
+    kind = type(value)
+    if kind is float:
+        return kind, struct.pack(">d", value)
+    if kind is Decimal:
+        return kind, value.as_tuple()
+    if kind in (datetime, time):
+        return kind, value.replace(tzinfo=None), value.fold, _zone_fingerprint(value.tzinfo)
+    if kind is dict:
+        return kind, [(key, _fingerprint(member)) for key, member in value.items()]
+    if kind is list:
+        return kind, [_fingerprint(member) for member in value]
+    if kind in (int, bytes):
+        return kind, value
+    return kind, value, str(value)
+
+
+def _zone_fingerprint(zone: tzinfo | None) -> object:
+    if isinstance(zone, ZoneInfo):
+        return ZoneInfo, zone.key
+    return type(zone), zone.__getinitargs__() if zone else None
 
 
 def _vector_file(name: str) -> dict:
@@ -83,3 +116,19 @@ def independent():
 @pytest.fixture(scope="session")
 def make_vectors():
     return _module(TESTS / "vectors", "make")
+
+
+@pytest.fixture(scope="session")
+def assert_no_frame_holds():
+    """Fails if an error reporter that prints local variables would send ``value`` away."""
+
+    def check(refused: pytest.ExceptionInfo[VaultLayerError], value: object) -> None:
+        assert refused.value.__context__ is None
+        assert refused.value.__cause__ is None
+        for entry in refused.traceback:
+            if entry.path.parent.name == "crypto" and "tests" not in entry.path.parts:
+                held = list(entry.frame.f_locals.values())
+                assert value is None or not any(local is value for local in held), entry.name
+                assert "topsecret" not in repr(held), entry.name
+
+    return check

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vaultlayer.crypto.json_values import JSON_CONTAINERS, json_leaf
 from vaultlayer.crypto.leaves import SCALARS, Leaf, enum_leaf, wrong_type
 from vaultlayer.crypto.refusals import damaged
-from vaultlayer.errors import ConfigurationError
+from vaultlayer.errors import ConfigurationError, VaultLayerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,21 +69,30 @@ def _union(leaves: list[Leaf]) -> Codec:
     name = " | ".join(leaf.name for leaf in leaves)
     encoders = {kind: leaf.encode for leaf in leaves for kind in leaf.also}
     encoders |= {kind: leaf.encode for leaf in leaves for kind in leaf.types}
-    decoders = {leaf.type_byte: leaf.decode for leaf in leaves}
+    decoders = {bytes([leaf.type_byte]): leaf.decode for leaf in leaves}
 
+    # What a member raises is raised again without its traceback: this frame and the member's
+    # may end up in an error report, variables included.
     def encode(value: object) -> bytes:
-        encoder = encoders.get(type(value))
-        if encoder is not None:
-            return encoder(value)
-        given, value = type(value), None
-        raise wrong_type(name, given)
+        try:
+            if type(value) in encoders:
+                return encoders[type(value)](value)
+            error = wrong_type(name, type(value))
+        except ConfigurationError as refused:
+            error = refused.with_traceback(None)
+        value = None
+        raise error
 
     def decode(data: bytes) -> object:
-        decoder = decoders.get(data[0]) if data else None
-        if decoder is not None:
-            return decoder(data)
+        error: VaultLayerError
+        try:
+            if data[:1] in decoders:
+                return decoders[data[:1]](data)
+            error = damaged()
+        except VaultLayerError as refused:
+            error = refused.with_traceback(None)
         data = b""
-        raise damaged()
+        raise error
 
     return Codec(name, encode, decode)
 

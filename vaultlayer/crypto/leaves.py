@@ -65,19 +65,21 @@ def wrong_type(expected: str, given: type) -> ConfigurationError:
     return ConfigurationError(f"the field holds {expected}, not {given.__name__}", hint=hint)
 
 
-def encoder(type_byte: int, kind: type, render: Callable[..., bytes]) -> Callable[[object], bytes]:
-    """``encode`` of one exact type; ``render`` gives the bytes after the type byte."""
+def encoder(
+    type_byte: int, name: str, renders: Mapping[type, Callable[..., bytes]]
+) -> Callable[[object], bytes]:
+    """``encode`` of one type byte; ``renders`` give the bytes after it, by exact type."""
     prefix = bytes([type_byte])
 
     def encode(value: object) -> bytes:
         given = type(value)
-        if given is kind:
+        if given in renders:
             try:
-                return prefix + render(value)
+                return prefix + renders[given](value)
             except ConfigurationError as refused:
                 error = refused.with_traceback(None)  # its frames hold the value
         else:
-            error = wrong_type(kind.__name__, given)
+            error = wrong_type(name, given)
         value = None  # an error report may hold this frame's variables
         raise error
 
@@ -107,13 +109,8 @@ def leaf(
     type_byte: int, kind: type, render: Callable[..., bytes], parse: Callable[[bytes], object]
 ) -> Leaf:
     """The leaf of one exact type."""
-    return Leaf(
-        type_byte,
-        kind.__name__,
-        (kind,),
-        encoder(type_byte, kind, render),
-        decoder(type_byte, parse),
-    )
+    encode = encoder(type_byte, kind.__name__, {kind: render})
+    return Leaf(type_byte, kind.__name__, (kind,), encode, decoder(type_byte, parse))
 
 
 def enum_leaf(kind: type[Enum]) -> Leaf:
@@ -157,10 +154,6 @@ def _surrogates(data: bytes) -> str | None:
         return data[1:].decode("utf-8", "surrogatepass") if data[:1] == b"\x01" else None
     except UnicodeDecodeError:
         return None
-
-
-def _encode_float(value: object) -> bytes:
-    return _encode_whole(value) if type(value) is int else _encode_real(value)
 
 
 def _parse_int(data: bytes) -> int:
@@ -213,11 +206,11 @@ def _parse_decimal(data: bytes) -> Decimal:
     return number
 
 
-_encode_real = encoder(0x04, float, _FLOAT.pack)
-_encode_whole = encoder(0x04, int, _render_int_as_float)
+_encode_str = encoder(0x01, "str", {str: _render_str})
+_encode_float = encoder(0x04, "float", {float: _FLOAT.pack, int: _render_int_as_float})
 
 _LEAVES = (
-    Leaf(0x01, "str", (str,), encoder(0x01, str, _render_str), _decode_str),
+    Leaf(0x01, "str", (str,), _encode_str, _decode_str),
     leaf(0x02, bytes, bytes, bytes),
     leaf(0x03, int, signed_bytes, _parse_int),
     Leaf(0x04, "float", (float,), _encode_float, decoder(0x04, _parse_float), also=(int,)),
