@@ -10,12 +10,12 @@ import hmac
 import os
 import time
 from typing import TYPE_CHECKING
-from weakref import ReferenceType, ref
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, RootTransaction, bindparam, select
 
 from vaultlayer.crypto.binding import record_aad
-from vaultlayer.crypto.envelope import key_id_for, seal
+from vaultlayer.crypto.envelope import key_id_for
 from vaultlayer.keys import tables
 from vaultlayer.keys.keks import FIRST_EPOCH, Keks
 from vaultlayer.keys.records import (
@@ -26,6 +26,7 @@ from vaultlayer.keys.records import (
     drop_oldest,
     index_root_aad,
     open_wrapped,
+    wrap,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class IndexRoots:
         self._most = most
         self._clock = clock
         self._cached: dict[str, IndexRoot] = {}
-        self._made_in: dict[bytes, ReferenceType[RootTransaction]] = {}
+        self._made_in: WeakValueDictionary[bytes, RootTransaction] = WeakValueDictionary()
 
     def index_key(
         self, connection: Connection, tenant: str, entity: str, field: str, index: str
@@ -70,12 +71,12 @@ class IndexRoots:
             raise tables.lost_race()
         root_id, epoch, kek_id, wrapped = row
         kek = self._keks.by_id(connection, kek_id)
-        key = open_wrapped(kek.cipher, index_root_aad(tenant, epoch, root_id), wrapped)
+        key = open_wrapped(kek, index_root_aad(tenant, epoch, root_id), wrapped)
         if not check_key(key, root_id):
             del key
             raise damaged()
         root = IndexRoot(key, self._clock() + self._ttl)
-        if self._is_committed(connection, root_id):
+        if self._made_in.get(root_id) is not connection.get_transaction():
             self._keep(tenant, root)
         return root
 
@@ -89,21 +90,14 @@ class IndexRoots:
             "tenant": tenant,
             "epoch": FIRST_EPOCH,
             "kek_id": kek.kek_id,
-            "wrapped": seal(kek.cipher, kek.kek_id, aad, key),
+            "wrapped": wrap(kek, aad, key),
             "created": int(time.time()),
         }
         del key
         connection.execute(tables.insert_if_absent(connection.dialect, tables.index_root), row)
         maker = connection.get_transaction()
         if maker is not None:
-            self._made_in[root_id] = ref(maker)
-
-    def _is_committed(self, connection: Connection, root_id: bytes) -> bool:
-        maker = self._made_in.get(root_id)
-        if maker is not None and maker() is connection.get_transaction():
-            return False
-        self._made_in.pop(root_id, None)
-        return True
+            self._made_in[root_id] = maker
 
     def _keep(self, tenant: str, root: IndexRoot) -> None:
         self._cached.pop(tenant, None)

@@ -131,8 +131,9 @@ class Keks:
             key = self._without_frames(error)
         if isinstance(key, IntegrityError):
             raise damaged()
+        if isinstance(key, KeyUnavailable) and written_by != self._provider.name:
+            raise KeyUnavailable(key.message, hint=f"{key.hint}; it was wrapped by {written_by}")
         if isinstance(key, VaultLayerError):
-            key.hint += f" (this KEK was wrapped by {written_by})"
             raise key
         if not check_key(key, kek_id):
             del key

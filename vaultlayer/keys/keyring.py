@@ -20,13 +20,11 @@ from vaultlayer.keys.records import (
     damaged,
     drop_oldest,
     new_subject_keys,
-    open_subject_key,
+    open_subject_keys,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
-
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     from vaultlayer.keys.provider import KeyProvider
 
@@ -34,10 +32,9 @@ __all__ = ["Keys", "SubjectKey"]
 
 BATCH = 1000
 FIRST_GENERATION = 1
-_USABLE = (tables.ACTIVE, tables.DECRYPT_ONLY)
 
 _C = tables.subject_key.c
-_RECORD = select(_C.key_id, _C.tenant, _C.subject, _C.generation, _C.state, _C.kek_id, _C.wrapped)
+_RECORD = select(_C.state, _C.kek_id, _C.wrapped, _C.key_id, _C.tenant, _C.subject, _C.generation)
 _BY_ID = _RECORD.where(_C.key_id.in_(bindparam("ids", expanding=True)))
 _BY_SUBJECT = _RECORD.where(
     _C.tenant == bindparam("tenant"),
@@ -85,15 +82,11 @@ class Keys:
                 found[key_id] = key
             else:
                 missing.append(key_id)
-        erased = False
+        rows: list[Any] = []
         for start in range(0, len(missing), BATCH):
-            rows = connection.execute(_BY_ID, {"ids": missing[start : start + BATCH]}).all()
-            keys, gone = self._open(connection, rows)
-            found.update((key.key_id, key) for key in keys)
-            erased = erased or gone
-        if erased:
-            raise _erased()
-        if not all(key_id in found for key_id in missing):
+            rows += connection.execute(_BY_ID, {"ids": missing[start : start + BATCH]}).all()
+        found.update(self._open(connection, rows))
+        if len(rows) < len(missing):
             raise KeyUnavailable(
                 "there is no key record for a sealed value",
                 hint="the key tables are older than the data, or of another database: "
@@ -123,11 +116,7 @@ class Keys:
 
     def remember(self, keys: Iterable[SubjectKey]) -> None:
         """Put keys into ``cached``; the oldest leave when there are too many or they expired."""
-        with self._lock:
-            for key in keys:
-                self.cached.pop(key.key_id, None)
-                self.cached[key.key_id] = key
-            drop_oldest(self.cached, self._max_keys, self._clock())
+        self._remember({key.key_id: key for key in keys})
 
     def index_key(
         self, connection: Connection, tenant: str, entity: str, field: str, index: str
@@ -138,14 +127,11 @@ class Keys:
     def _find_active(
         self, connection: Connection, tenant: str, subjects: list[bytes], statement: Select[Any]
     ) -> dict[bytes, SubjectKey]:
-        found: dict[bytes, SubjectKey] = {}
+        rows: list[Any] = []
         for start in range(0, len(subjects), BATCH):
             batch = {"tenant": tenant, "subjects": subjects[start : start + BATCH]}
-            keys, erased = self._open(connection, connection.execute(statement, batch).all())
-            if erased:
-                raise _erased()
-            found.update((key.subject, key) for key in keys)
-        return found
+            rows += connection.execute(statement, batch).all()
+        return {key.subject: key for key in self._open(connection, rows).values()}
 
     def _create(
         self, connection: Connection, tenant: str, subjects: list[bytes]
@@ -174,29 +160,25 @@ class Keys:
             raise tables.lost_race()
         return winners
 
-    def _open(self, connection: Connection, rows: Iterable[Any]) -> tuple[list[SubjectKey], bool]:
-        """The keys of some records, and whether an erased one was among them."""
-        now = self._clock()
-        keks: dict[bytes, AESGCM] = {}
-        keys, opened, erased = [], [], False
-        for key_id, tenant, subject, generation, state, kek_id, wrapped in rows:
-            if state not in _USABLE:
-                if state != tables.ERASED:
-                    raise damaged()
-                erased = True
-                continue
-            key = self.cached.get(key_id)
-            if key is None or key.expires <= now or (key.subject, key.tenant) != (subject, tenant):
-                cipher = keks.get(kek_id)
-                if cipher is None:
-                    cipher = keks[kek_id] = self._keks.by_id(connection, kek_id).cipher
-                key = open_subject_key(
-                    cipher, key_id, tenant, subject, generation, wrapped, now + self._ttl
-                )
-                opened.append(key)
-            keys.append(key)
-        self.remember(opened)
-        return keys, erased
+    def _open(self, connection: Connection, rows: list[Any]) -> dict[bytes, SubjectKey]:
+        """The keys of some records, remembered; KeyErased when one is a tombstone."""
+        if not {row[0] for row in rows} <= tables.STATES:
+            raise damaged()
+        usable = [row for row in rows if row[0] != tables.ERASED]
+        keks = {
+            kek_id: self._keks.by_id(connection, kek_id) for kek_id in {row[1] for row in usable}
+        }
+        keys = open_subject_keys(usable, keks, self._clock() + self._ttl)
+        self._remember(keys)
+        if len(usable) < len(rows):
+            raise _erased()
+        return keys
+
+    def _remember(self, keys: dict[bytes, SubjectKey]) -> None:
+        with self._lock:
+            drop_oldest(self.cached, self._max_keys, self._clock())
+            self.cached.update(keys)
+            drop_oldest(self.cached, self._max_keys, self._clock())
 
 
 def _erased() -> KeyErased:

@@ -11,7 +11,7 @@ import os
 from functools import lru_cache
 from hmac import compare_digest
 from struct import Struct
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -20,13 +20,15 @@ from vaultlayer.crypto.envelope import key_id_for, open_sealed, seal
 from vaultlayer.errors import ConfigurationError, IntegrityError, PlaintextFound
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
 
 KEY_BYTES = 32
 LOG_REF_BYTES = 16
 NONCE_BYTES = 12
+_KEK_ID = slice(3, 19)  # where an envelope names its key
+_MATERIAL = KEY_BYTES + LOG_REF_BYTES
 
-number = Struct(">I").pack
+number = Struct(">q").pack  # any integer a database holds
 
 
 class SubjectKey:
@@ -124,7 +126,7 @@ def subject_key_aad(tenant: str, subject: bytes, key_id: bytes, generation: int)
 @lru_cache(maxsize=1024)
 def _subject_key_prefix(tenant: str, subject_length: int) -> bytes:
     """``record_aad`` up to its last part, which is the only one that differs from key to key."""
-    whose = bytes(16 + 4 + subject_length)
+    whose = bytes(16 + 8 + subject_length)
     return record_aad("subject-key", tenant=tenant.encode(), whose=whose)[: -len(whose)]
 
 
@@ -136,44 +138,64 @@ def new_subject_keys(
     kek: Kek, tenant: str, subjects: Collection[bytes], generation: int, expires: float
 ) -> tuple[list[SubjectKey], list[bytes]]:
     """A new key a subject, and each one's wrapped form; in the order of ``subjects``."""
-    secret = KEY_BYTES + LOG_REF_BYTES
-    step = secret + NONCE_BYTES
+    step = _MATERIAL + NONCE_BYTES
     pool = os.urandom(step * len(subjects))
     keys, wrapped = [], []
     for start, subject in zip(range(0, len(pool), step), subjects, strict=True):
-        material = pool[start : start + secret]
+        material = pool[start : start + _MATERIAL]
         key = material[:KEY_BYTES]
         key_id = key_id_for(key)
         keys.append(SubjectKey(key_id, tenant, subject, material[KEY_BYTES:], AESGCM(key), expires))
         aad = subject_key_aad(tenant, subject, key_id, generation)
-        nonce = pool[start + secret : start + step]
-        wrapped.append(seal(kek.cipher, kek.kek_id, aad, material, nonce=nonce))
+        nonce = pool[start + _MATERIAL : start + step]
+        wrapped.append(wrap(kek, aad, material, nonce))
     return keys, wrapped
 
 
-def open_subject_key(
-    cipher: AESGCM,
+def open_subject_keys(
+    rows: Iterable[Any], keks: Mapping[bytes, Kek], expires: float
+) -> dict[bytes, SubjectKey]:
+    """Key id → key for records (state, kek_id, wrapped, key_id, tenant, subject, generation).
+
+    ``keks`` has the KEK of each. IntegrityError when any part of a record was changed.
+    """
+    return {
+        key_id: _open_subject_key(
+            keks[kek_id], wrapped, key_id, tenant, subject, generation, expires
+        )
+        for _, kek_id, wrapped, key_id, tenant, subject, generation in rows
+    }
+
+
+def _open_subject_key(
+    kek: Kek,
+    wrapped: bytes,
     key_id: bytes,
     tenant: str,
     subject: bytes,
     generation: int,
-    wrapped: bytes,
     expires: float,
 ) -> SubjectKey:
-    """The subject key inside a record; IntegrityError when any part of it was changed."""
-    material = open_wrapped(cipher, subject_key_aad(tenant, subject, key_id, generation), wrapped)
+    material = open_wrapped(kek, subject_key_aad(tenant, subject, key_id, generation), wrapped)
     key = material[:KEY_BYTES]
-    if len(material) == KEY_BYTES + LOG_REF_BYTES and compare_digest(key_id_for(key), key_id):
+    if len(material) == _MATERIAL and compare_digest(key_id_for(key), key_id):
         return SubjectKey(key_id, tenant, subject, material[KEY_BYTES:], AESGCM(key), expires)
     del material, key
     raise damaged()
 
 
-def open_wrapped(cipher: AESGCM, aad: bytes, wrapped: bytes) -> bytes:
+def wrap(kek: Kek, aad: bytes, material: bytes, nonce: bytes | None = None) -> bytes:
+    return seal(kek.cipher, kek.kek_id, aad, material, nonce=nonce)
+
+
+def open_wrapped(kek: Kek, aad: bytes, wrapped: bytes) -> bytes:
+    """The inverse of ``wrap``; IntegrityError when anything differs."""
     try:
-        return open_sealed(cipher, aad, wrapped)
-    except (IntegrityError, PlaintextFound):
-        raise damaged() from None
+        if wrapped[_KEK_ID] == kek.kek_id:  # the one part of an envelope that GCM doesn't cover
+            return open_sealed(kek.cipher, aad, wrapped)
+    except (TypeError, IntegrityError, PlaintextFound):
+        pass
+    raise damaged()
 
 
 def check_key(key: bytes, key_id: bytes) -> bool:
