@@ -1,3 +1,43 @@
 """Field encryption for SQLAlchemy that decides and records every read."""
 
-__version__ = "0.1.0"
+from vaultlayer.access.principal import Principal
+from vaultlayer.declare import PersonalData, personal
+from vaultlayer.errors import (
+    AccessDenied,
+    AuditUnavailable,
+    ConfigurationError,
+    IntegrityError,
+    KeyErased,
+    KeyUnavailable,
+    NoAccess,
+    PlaintextFound,
+    PolicyError,
+    UnsupportedQuery,
+    VaultLayerError,
+)
+from vaultlayer.search.blind_index import Equality
+from vaultlayer.sealed import Masked, Sealed
+from vaultlayer.vault import Vault
+from vaultlayer.version import __version__ as __version__
+
+
+__all__ = [
+    "AccessDenied",
+    "AuditUnavailable",
+    "ConfigurationError",
+    "Equality",
+    "IntegrityError",
+    "KeyErased",
+    "KeyUnavailable",
+    "Masked",
+    "NoAccess",
+    "PersonalData",
+    "PlaintextFound",
+    "PolicyError",
+    "Principal",
+    "Sealed",
+    "UnsupportedQuery",
+    "Vault",
+    "VaultLayerError",
+    "personal",
+]

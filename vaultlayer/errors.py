@@ -38,7 +38,8 @@ class VaultLayerError(DontWrapMixin, Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        hint = self.hint.removesuffix(".")
+        return f"{self.message}. {hint[0].upper()}{hint[1:]}." if hint else f"{self.message}."
 
 
 class ConfigurationError(VaultLayerError):

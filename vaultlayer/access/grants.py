@@ -1,0 +1,53 @@
+"""Grants: what one access has been told it may do, each field decided once per snapshot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vaultlayer.crypto.binding import DEFAULT_TENANT, field_part
+from vaultlayer.errors import AccessDenied
+
+if TYPE_CHECKING:
+    from vaultlayer.access.snapshot import Decision
+
+NO_REF = bytes(16)  # the log_ref of a record that concerns nobody, or a row not stored yet
+
+
+class Grant:
+    """A decision, made ready for the path: journal prefix, place in the tenant, decoder.
+
+    ``effect`` is allow, mask or deny; a denied grant is kept too, so that every attempt is
+    journaled and refused without being decided anew.
+    """
+
+    __slots__ = ("decode", "effect", "head", "mask", "prefix", "reason", "what")
+
+    def __init__(self, field: Any, action: str, decision: Decision, prefix: bytes, tenant: str) -> None:
+        self.effect = decision.effect
+        self.reason = decision.reason
+        self.mask = field.mask
+        self.prefix = prefix
+        self.head = field_part(tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name)
+        self.decode = field.codec.decode
+        self.what = f"{action} {field.label}"
+
+    def refusal(self, purpose: str) -> AccessDenied:
+        """The error of a denied grant."""
+        return AccessDenied(
+            f"the rules don't let this principal {self.what} for the purpose {purpose!r}",
+            hint=f"{HINTS.get(self.reason, 'see policies/')} (reason code: {self.reason})",
+            reason=self.reason,
+        )
+
+
+HINTS = {
+    "role": "no rule of roles.csv allows it; ask whoever reviews policies/",
+    "rule_deny": "a rule of roles.csv forbids it; ask whoever reviews policies/",
+    "no_roles": "the principal has no role; check how its token or session is mapped",
+    "purpose_unknown": "declare the purpose in purposes.toml, or use one that is declared",
+    "purpose_category": "purposes.toml doesn't list the field's category under this purpose",
+    "category_unknown": "declare the field's category in categories.toml",
+    "consent_missing": "this purpose needs the person's consent, and none is recorded",
+    "tenant": "the row belongs to another tenant than the principal",
+    "token_expired": "get a new token and open a new access",
+}

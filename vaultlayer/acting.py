@@ -1,0 +1,176 @@
+"""Access: a principal acting for a purpose, from ``with vault.access(...)`` to its end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
+
+from vaultlayer import read_path
+from vaultlayer.access.context import CURRENT, PINNED, no_access
+from vaultlayer.access.grants import NO_REF, Grant
+from vaultlayer.errors import AccessDenied, ConfigurationError
+from vaultlayer.orm import loading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from contextvars import Token
+    from types import TracebackType
+
+    from vaultlayer.access.principal import Principal
+    from vaultlayer.orm.entity import Field
+    from vaultlayer.vault import Vault
+
+
+class Access:
+    """One principal acting for one purpose; a context manager, used once.
+
+    Get it from ``vault.access()``. Everything read, written and refused through it carries its
+    purpose and reason in the audit log, which receives the records when the block ends.
+    """
+
+    __slots__ = (
+        "_context", "_number", "_session", "_token", "cached_keys", "closed", "deadline", "grants",
+        "journal", "principal", "purpose", "snapshot", "tenant", "vault",
+    )
+
+    def __init__(
+        self,
+        vault: Vault,
+        principal: Principal,
+        purpose: str,
+        *,
+        reason: str = "",
+        session: Session | None = None,
+        request_id: str = "",
+    ) -> None:
+        self.vault = vault
+        self.principal = principal
+        self.purpose = purpose
+        self.tenant = principal.tenant or ""
+        self.snapshot = vault.snapshot
+        self.cached_keys = vault.keys.cached
+        self.journal = vault.journal
+        self.grants: dict[Any, Grant] = {}
+        self.deadline = _deadline(principal)
+        self.closed = True
+        self._session = session
+        self._token: Token[Access | None] | None = None
+        self._number: int | None = None
+        self._context = {"purpose": purpose, "reason": reason, "request": request_id}
+
+    def __repr__(self) -> str:
+        return f"<Access for {self.purpose!r}{' closed' if self.closed else ''}>"
+
+    def __enter__(self) -> Access:
+        if not self.closed or self._context is None:
+            raise ConfigurationError("an access is used once", hint="ask vault.access() for a new one")
+        self.closed = False
+        if self._session is None:
+            self._token = CURRENT.set(self)
+        elif self._session.hash_key in PINNED:
+            raise ConfigurationError(
+                "the session already has an access pinned to it",
+                hint="end that access first, or use another session",
+            )
+        else:
+            PINNED[self._session.hash_key] = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.closed = True
+        self.grants = {}
+        if self._token is not None:
+            CURRENT.reset(self._token)
+        elif self._session is not None:
+            del PINNED[self._session.hash_key]
+        if self._number is not None:
+            self.journal.close_access(self._number)
+
+    def reveal(self, rows: Any, *fields: Any) -> list[Any]:
+        """Open a batch: one decision a field, one record for all.
+
+        :param rows: mapped instances, or one of them.
+        :param fields: attributes such as ``Customer.name``.
+        :returns: a value per row for one field, a tuple per row for several; None where the
+            row has none, ``Masked`` where the rules say mask.
+        :raises AccessDenied: if any of the fields is refused; nothing is opened then.
+        """
+        return read_path.reveal(self, rows, fields)
+
+    def prefetch(self, rows: Iterable[Any]) -> None:
+        """Fetch the keys of loaded rows, so that reading them later does no I/O.
+
+        Needed only with AsyncSession, for rows that were loaded before the access began:
+        ``await session.run_sync(lambda _: access.prefetch(rows))``.
+        """
+        loading.prefetch(self, rows)
+
+    def grant(self, field: Field, action: str) -> Grant:
+        """Decide one field and action, once for this access and policy snapshot."""
+        if self.closed:
+            raise no_access(f"{action} of {field.label}")
+        snapshot = self.vault.snapshot
+        if snapshot is not self.snapshot:
+            self.snapshot, self.grants = snapshot, {}
+        key = field if action == "read" else (field, action)
+        known = self.grants.get(key)
+        if known is None:
+            known = self.grants[key] = self._decide(field, action)
+        return known
+
+    def refuse(self, grant: Grant, refs: Sequence[bytes] = (NO_REF,)) -> AccessDenied:
+        """Journal a refusal and return its error."""
+        self.journal.append_many(grant.prefix, refs)
+        return grant.refusal(self.purpose)
+
+    def expired(self) -> AccessDenied:
+        return AccessDenied(
+            "the principal's token has expired",
+            hint="get a new token and open a new access (reason code: token_expired)",
+            reason="token_expired",
+        )
+
+    def spec(self, entity: str, fields: Sequence[str], action: str, effect: str, reason: str) -> bytes:
+        """The journal's prefix for records of this kind."""
+        return self.journal.spec(self._journal_number(), entity, fields, action, effect, reason)
+
+    def _decide(self, field: Field, action: str) -> Grant:
+        decision = self.snapshot.decide(
+            self.principal.roles, field.label, field.category, action, self.purpose
+        )
+        prefix = self.spec(field.entity, (field.name,), action, decision.effect, decision.reason)
+        return Grant(field, action, decision, prefix, self.tenant)
+
+    def _journal_number(self) -> int:
+        if self._number is None:
+            actor = self.principal
+            self._number = self.journal.open_access(
+                {
+                    "actor": {
+                        "iss": actor.iss,
+                        "sub": actor.sub,
+                        "client": actor.client,
+                        "roles": sorted(actor.roles),
+                        "tenant": actor.tenant or "",
+                    },
+                    "policy": self.snapshot.digest,
+                    **self._context,
+                }
+            )
+        return self._number
+
+
+def _deadline(principal: Principal) -> float:
+    """The monotonic time at which the principal's token ends; infinity without one."""
+    if principal.expires is None:
+        return float("inf")
+    return time.monotonic() + (principal.expires - time.time())
+
+

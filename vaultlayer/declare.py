@@ -1,0 +1,150 @@
+"""What a model author writes: ``PersonalData`` on the class, ``personal()`` on its fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy import Column, Table, Uuid, event
+from sqlalchemy.orm import DeclarativeBase, MappedColumn, Mapper, mapped_column
+from sqlalchemy.orm.interfaces import _AttributeOptions, _NoArg
+
+from vaultlayer import read_path
+from vaultlayer.errors import ConfigurationError
+from vaultlayer.orm.entity import SUBJECT_KEY, install
+from vaultlayer.orm.types import BlindIndexType, PersonalType
+
+if TYPE_CHECKING:
+    import uuid
+
+    from sqlalchemy.orm import Mapped
+
+    from vaultlayer.search.blind_index import Equality
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One ``personal()`` line as written; hashable, for SQLAlchemy's statement cache."""
+
+    category: str
+    python_type: Any = None
+    field: str | None = None
+    search: Equality | None = None
+    mask: str = "redact"
+    padded: bool = False
+
+
+class PersonalData:
+    """Mixin of every class with personal fields.
+
+    By default a row is a data subject and gets a random ``subject_id`` (UUID) column.
+    ``__subject__ = "customer"`` names the relationship, or the foreign-key column, that leads
+    to the subject instead; ``__subject__ = None`` says that the row belongs to no person, and
+    seals it with the tenant's own key. ``__tenant__`` names the column that holds the row's
+    tenant. ``__entity__`` is the stable name sealed into every value, by default the table's:
+    set it to the old name when you rename the table.
+    """
+
+    __subject__: ClassVar[str | None]
+    __tenant__: ClassVar[str | None]
+    __entity__: ClassVar[str]
+
+    if TYPE_CHECKING:
+        subject_id: Mapped[uuid.UUID]
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        if _needs_subject_column(cls):
+            setattr(cls, SUBJECT_KEY, Column(SUBJECT_KEY, Uuid, unique=True, nullable=False))
+        super().__init_subclass__(**arguments)
+        if not _is_base(cls):
+            event.listen(cls, "mapper_configured", _configured)
+
+
+def personal(
+    category: str,
+    python_type: Any = None,
+    *,
+    field: str | None = None,
+    search: Equality | None = None,
+    unique: bool = False,
+    mask: str = "redact",
+    padded: bool = False,
+    **column: Any,
+) -> MappedColumn[Any]:
+    """Declare a personal field: ``name: Mapped[str] = personal("identity.name")``.
+
+    :param category: one of ``policies/categories.toml``.
+    :param python_type: only needed where there is no ``Mapped[...]`` annotation to read.
+    :param field: the stable name sealed into every value, by default the attribute's; set it
+        to the old name when you rename the attribute.
+    :param search: a blind index, e.g. ``Equality("email")``.
+    :param unique: let the database refuse a second equal value (needs ``search``).
+    :param mask: how a masked reading looks: redact, last4, email, initials or year.
+    :param padded: hide the value's length, in steps of 16 bytes (at most 12 % of a long value).
+    :param column: what ``mapped_column()`` takes, such as ``name``, ``nullable``, ``deferred``
+        and the dataclass options ``init``, ``default``, ``kw_only``.
+    """
+    if unique and search is None:
+        raise ConfigurationError(
+            "unique=True can't be kept on sealed values, since no two envelopes are equal",
+            hint='add search=Equality("exact"): the uniqueness is then kept on its blind index',
+        )
+    for option in ("server_default", "onupdate", "server_onupdate", "insert_default", "index"):
+        if option in column:
+            raise ConfigurationError(
+                f"a personal field can't have {option}: the database would handle a plain value",
+                hint="assign the value in Python; for look-ups declare search=Equality(...)",
+            )
+    declaration = Declaration(category, python_type, field, search, mask, padded)
+    declared = mapped_column(PersonalType(declaration), **column)
+    declared._attribute_options = _Unseen(*declared._attribute_options)
+    if search is not None:
+        event.listen(declared.column, "after_parent_attach", _index_column(unique))
+    return declared
+
+
+class _Unseen(_AttributeOptions):
+    """Dataclass options under which the generated ``__repr__`` and ``__eq__`` leave the field out.
+
+    They would otherwise read it, which is a decision and a record for every line of a log.
+    """
+
+    __slots__ = ()
+
+    def _as_dataclass_field(self, *arguments: Any) -> Any:
+        hidden = {
+            option: False
+            for option in ("dataclasses_repr", "dataclasses_compare")
+            if getattr(self, option) is _NoArg.NO_ARG
+        }
+        return _AttributeOptions(*self)._replace(**hidden)._as_dataclass_field(*arguments)
+
+
+def _index_column(unique: bool) -> Any:
+    """Puts the blind index beside the sealed column in whatever table that column joins."""
+
+    def attach(column: Column[Any], table: object) -> None:
+        name = f"{column.name}_bidx"
+        if isinstance(table, Table) and name not in table.c:
+            index = Column(name, BlindIndexType(), key=f"{column.key}_bidx", unique=unique)
+            index.index = None if unique else True
+            table.append_column(index)
+
+    return attach
+
+
+def _configured(mapper: Mapper[Any], cls: type) -> None:
+    install(mapper, read_path.read)
+
+
+def _needs_subject_column(cls: type) -> bool:
+    return not (
+        _is_base(cls)
+        or hasattr(cls, "__subject__")
+        or hasattr(cls, SUBJECT_KEY)
+        or "__abstract__" in vars(cls)
+    )
+
+
+def _is_base(cls: type) -> bool:
+    return DeclarativeBase in cls.__bases__

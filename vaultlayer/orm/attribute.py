@@ -1,0 +1,101 @@
+"""The mapped attribute of a personal field: reading opens, assigning encodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Mapper, object_session
+from sqlalchemy.orm.attributes import InstrumentedAttribute
+from sqlalchemy.sql.elements import ClauseElement
+
+from vaultlayer.access.context import CURRENT, PINNED, acting, no_access
+from vaultlayer.errors import ConfigurationError
+from vaultlayer.sealed import Masked, Sealed, Unsealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vaultlayer.orm.entity import Entity, Field
+
+
+def instrument(
+    mapper: Mapper[Any], entity: Entity, field: Field, read: Callable[..., Any]
+) -> None:
+    """Make ``Class.field`` decide and record each read, and encode each assigned value.
+
+    SQLAlchemy's own attribute object stays in place with everything it knows; only its class
+    changes, to one whose ``__get__`` is the read path. Assignments come through SQLAlchemy's
+    "set" event, which constructors, ``set_attribute`` and ``merge`` all pass.
+    """
+    attribute = mapper.class_.__dict__[field.key]
+    attribute.__class__ = _opening(entity, field, read)
+    event.listen(attribute, "set", _encoding(field), retval=True, propagate=False)
+
+
+def personal_field(attribute: Any) -> tuple[Entity, Field] | None:
+    """The entity and field behind ``Class.field`` or ``alias.field``; None for anything else."""
+    known = getattr(type(attribute), "personal", None)
+    if known is None and hasattr(attribute, "class_"):  # an alias proxies the class's attribute
+        original = getattr(attribute.class_, attribute.key, None)
+        known = getattr(type(original), "personal", None)
+    return known
+
+
+def _opening(
+    entity: Entity, field: Field, read: Callable[..., Any]
+) -> type[InstrumentedAttribute[Any]]:
+    key = field.key
+    load = InstrumentedAttribute.__get__
+
+    class PersonalAttribute(InstrumentedAttribute[Any]):
+        __slots__ = ()
+        inherit_cache = True
+        personal = (entity, field)
+
+        def __get__(self, instance: Any, owner: Any) -> Any:
+            if instance is None:
+                return self
+            values = instance.__dict__
+            value = values[key] if key in values else load(self, instance, owner)
+            if value is None:
+                return None
+            access = acting(object_session(instance)) if PINNED else CURRENT.get()
+            if access is None:
+                raise no_access(f"{field.label} was read")
+            return read(access, entity, field, values, value)
+
+    return PersonalAttribute
+
+
+def _encoding(field: Field) -> Callable[[Any, Any, Any, Any], Any]:
+    def assign(instance: Any, value: Any, old: Any, initiator: Any) -> Any:
+        try:
+            return assigned(field, value)
+        except ConfigurationError as refusal:
+            value = old = None  # a traceback that shows locals must not show them
+            raise ConfigurationError(refusal.message, refusal.hint) from None
+
+    return assign
+
+
+def assigned(field: Field, value: Any) -> Sealed | Unsealed | None:
+    """An assigned value, encoded to wait for its flush; what must never be stored is refused."""
+    if value is None or type(value) is Sealed or type(value) is Unsealed:
+        return value  # the write path checks that a Sealed is the row's own
+    if isinstance(value, Masked):
+        value = None
+        raise ConfigurationError(
+            f"a masked value was assigned to {field.label}, which would destroy the real one",
+            hint="leave the field alone, or assign the complete new value",
+        )
+    if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+        raise ConfigurationError(
+            f"an SQL expression was assigned to {field.label}; the database can't seal its result",
+            hint="compute the value in Python and assign that",
+        )
+    try:
+        return Unsealed(field.codec.encode(value))
+    except ConfigurationError as refusal:
+        value = None
+        raise ConfigurationError(f"{field.label}: {refusal.message}", refusal.hint) from None

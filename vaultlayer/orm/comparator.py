@@ -1,0 +1,92 @@
+"""What can be asked of a sealed column in SQL: ``IS NULL``, and equality where it is indexed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam
+from sqlalchemy.orm import configure_mappers
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import ClauseElement, Null
+from sqlalchemy.types import TypeDecorator
+
+from vaultlayer.errors import UnsupportedQuery
+
+if TYPE_CHECKING:
+    from vaultlayer.sealed import SearchTerm
+
+_FIELD = "vaultlayer.field"
+_NULLITY = {operators.is_, operators.is_not}
+_EQUALITY = {operators.eq, operators.ne}
+_MEMBERSHIP = {operators.in_op, operators.not_in_op}
+
+
+class PersonalComparator(TypeDecorator.Comparator[Any]):
+    """Serves what the blind index answers exactly; refuses the rest while the statement is built."""
+
+    __slots__ = ()
+
+    def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
+        if len(other) == 1:
+            value = other[0]
+            if (op in _NULLITY or op in _EQUALITY) and (value is None or isinstance(value, Null)):
+                null_test = operators.is_ if op in (operators.is_, operators.eq) else operators.is_not
+                return super().operate(null_test, None)
+            if op in _EQUALITY:
+                return op(self._index(), _bind(self._term(value)))
+            if op in _MEMBERSHIP and _is_list(value):
+                terms = [self._term(each) for each in value]
+                return op(self._index(), _bind(terms, expanding=True))
+        value = other = ()  # a traceback that shows locals must not show it
+        raise _refused(op, self._field())
+
+    def reverse_operate(self, op: Any, other: Any, **kwargs: Any) -> Any:
+        if op in _EQUALITY:
+            return self.operate(op, other)
+        other = None
+        raise _refused(op, self._field())
+
+    def _field(self) -> Any:
+        """The Field of the column behind this expression, whatever alias or subquery it is in."""
+        columns = list(self.expr.base_columns)
+        if not any(_FIELD in column.info for column in columns):
+            configure_mappers()
+        return next((column.info[_FIELD] for column in columns if _FIELD in column.info), None)
+
+    def _term(self, value: Any) -> SearchTerm:
+        field = self._field()
+        if field is None or field.search is None or isinstance(value, ClauseElement):
+            value = None
+            raise _refused(operators.eq, field)
+        from vaultlayer.search.blind_index import term
+
+        return term(field, value)
+
+    def _index(self) -> Any:
+        """The blind-index column beside this one, in the same table, alias or subquery."""
+        return self.expr.table.c[f"{self.expr.key}_bidx"]
+
+
+def _bind(value: Any, expanding: bool = False) -> Any:
+    from vaultlayer.orm.types import BlindIndexType
+
+    return bindparam(None, value, type_=BlindIndexType(), expanding=expanding, unique=True)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | ClauseElement)
+
+
+def _refused(op: Any, field: Any) -> UnsupportedQuery:
+    name = getattr(op, "__name__", str(op)).removesuffix("_op").strip("_")
+    if op in _EQUALITY or op in _MEMBERSHIP:
+        if field is not None and field.search is not None:
+            hint = "compare it with a value, or with a list of values"
+        else:
+            hint = 'declare the field with search=Equality("exact") to look it up by value'
+    elif "order" in name or name in ("asc", "desc", "nulls_first", "nulls_last"):
+        hint = "load the rows and sort what access.reveal() returns"
+    else:
+        hint = "a sealed column serves == and in_ (with search=Equality(...)) and is_(None)"
+    return UnsupportedQuery(f"a sealed column can't serve the operator {name!r}", hint=hint)

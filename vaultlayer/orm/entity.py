@@ -1,0 +1,258 @@
+"""What vaultlayer knows of a mapped class: its personal fields and whose row a row is."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from sqlalchemy import select
+from sqlalchemy.orm import Mapped, Mapper, aliased, column_property, configure_mappers
+
+from vaultlayer.crypto.codecs import codec_for
+from vaultlayer.errors import ConfigurationError
+from vaultlayer.orm.attribute import instrument
+from vaultlayer.orm.types import PersonalType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Column, Table
+
+    from vaultlayer.declare import Declaration
+
+SUBJECT_KEY = "subject_id"
+_ENTITY = "vaultlayer.entity"
+_FIELD = "vaultlayer.field"
+
+
+class Field:
+    """One personal field. ``label`` (``customer.email``) is its name in policies and records."""
+
+    __slots__ = (
+        "category", "codec", "column", "entity", "key", "label", "mask", "name", "padded",
+        "search", "tenanted",
+    )
+
+    def __init__(self, entity: str, key: str, column: Column[Any], cls: type) -> None:
+        declared: Declaration = column.type.declaration  # type: ignore[attr-defined]
+        self.entity = entity
+        self.key = key
+        self.column = column
+        self.name = declared.field or key
+        self.label = f"{entity}.{self.name}"
+        self.category = declared.category
+        self.search = declared.search
+        self.mask = declared.mask
+        self.padded = declared.padded
+        self.tenanted = getattr(cls, "__tenant__", None) is not None
+        self.codec = codec_for(declared.python_type or _annotated_type(cls, key))
+
+    def __repr__(self) -> str:
+        return f"<Field {self.label}>"
+
+
+class Entity:
+    """A mapped class with personal fields.
+
+    ``subject_key`` is the attribute that holds the row's subject (None: tenant-scoped),
+    ``link`` what leads a child to its subject's row: (foreign-key attributes, relationship
+    or None, the parent's entity, the parent's attributes the foreign key points at).
+    """
+
+    __slots__ = ("fields", "is_subject", "link", "mapper", "row_keys", "subject_key", "tenant_key")
+
+    def __init__(self, mapper: Mapper[Any]) -> None:
+        cls = mapper.class_
+        self.mapper = mapper
+        self.fields: dict[str, Field] = {}
+        self.subject_key: str | None = SUBJECT_KEY
+        self.is_subject = not hasattr(cls, "__subject__")
+        self.link: Link | None = None
+        self.row_keys = () if self.is_subject else _keys(mapper, mapper.primary_key)
+        tenant = getattr(cls, "__tenant__", None)
+        self.tenant_key = _column_key(mapper, tenant, "__tenant__") if tenant else None
+
+    def tenant_of(self, values: dict[str, Any]) -> str:
+        """The row's tenant; a class without ``__tenant__`` has the one default tenant."""
+        if self.tenant_key is None:
+            return ""
+        tenant = values.get(self.tenant_key)
+        if tenant is None:
+            raise ConfigurationError(
+                f"a row of {self.mapper.class_.__name__} has no tenant",
+                hint=f"set {self.tenant_key} before the personal fields are written or read",
+            )
+        return str(tenant)
+
+    def by_attribute(self, table: Table, values: dict[str, Any]) -> dict[str, Any]:
+        """A Core row by the mapped attributes' names instead of the columns' keys."""
+        return {
+            self.mapper.get_property_by_column(table.c[key]).key: value
+            for key, value in values.items()
+            if key in table.c
+        }
+
+    def row_id(self, values: dict[str, Any]) -> tuple[Any, ...] | None:
+        """The primary key a value is bound to; None for a subject's own row or a key not yet known."""
+        row = tuple([values.get(key) for key in self.row_keys])
+        return row if row and None not in row else None
+
+
+class Link:
+    """How a child row leads to its subject: through foreign-key attributes to a parent entity."""
+
+    __slots__ = ("local", "parent", "relationship", "remote")
+
+    def __init__(
+        self, local: tuple[str, ...], relationship: str | None, parent: Entity, remote: tuple[str, ...]
+    ) -> None:
+        self.local = local
+        self.relationship = relationship
+        self.parent = parent
+        self.remote = remote
+
+
+def entity_of(mapper: Mapper[Any]) -> Entity | None:
+    """The entity of a mapper, or None when its class has no personal fields."""
+    return mapper.__dict__.get(_ENTITY)
+
+
+def entity_of_table(table: Table) -> Entity:
+    """The entity whose rows a Core table holds: the base's, where classes inherit."""
+    entity: Entity = table.info[_ENTITY]
+    return entity
+
+
+def fields_of_table(table: Table) -> dict[str, Field]:
+    """Column key → field, of the sealed columns in a table; empty for most tables."""
+    sealed = [column for column in table.c if isinstance(column.type, PersonalType)]
+    if sealed and not all(_FIELD in column.info for column in sealed):
+        configure_mappers()
+    try:
+        return {column.key: column.info[_FIELD] for column in sealed}
+    except KeyError:
+        raise ConfigurationError(
+            f"the table {table.name} has personal columns, but no mapped class owns them",
+            hint="map it by a class with the PersonalData mixin",
+        ) from None
+
+
+def install(mapper: Mapper[Any], read: Callable[..., Any]) -> Entity:
+    """Give a mapped class its entity and its attributes their decided, recorded reading. Idempotent."""
+    known = entity_of(mapper)
+    if known is not None:
+        return known
+    entity = mapper.__dict__[_ENTITY] = Entity(mapper)
+    if not entity.is_subject:
+        _link_to_subject(entity, mapper.class_.__subject__, read)
+    for attribute in mapper.column_attrs:
+        column = attribute.columns[0]
+        if isinstance(column.type, PersonalType):
+            entity.fields[attribute.key] = _field(mapper, attribute.key, column)
+    for field in entity.fields.values():
+        field.column.info[_FIELD] = field
+        instrument(mapper, entity, field, read)
+    for table in mapper.tables:
+        table.info.setdefault(_ENTITY, entity)
+    return entity
+
+
+def _field(mapper: Mapper[Any], key: str, column: Any) -> Field:
+    """One Field per column: a subclass shares its base's, so that both open what either sealed."""
+    inherited = entity_of(mapper.inherits) if mapper.inherits is not None else None
+    if inherited is not None and key in inherited.fields:
+        return inherited.fields[key]
+    owner = next(
+        (each.class_ for each in mapper.iterate_to_root() if each.local_table is column.table),
+        mapper.class_,
+    )
+    return Field(getattr(owner, "__entity__", column.table.fullname), key, column, mapper.class_)
+
+
+def _link_to_subject(entity: Entity, path: str | None, read: Callable[..., Any]) -> None:
+    mapper = entity.mapper
+    if path is None:
+        entity.subject_key = None
+        return
+    if path in mapper.relationships:
+        relationship = mapper.relationships[path]
+        pairs, target = relationship.local_remote_pairs, relationship.mapper
+    else:
+        column = mapper.columns.get(path)
+        keys = list(column.foreign_keys) if column is not None else []
+        if len(keys) != 1:
+            raise _bad_subject(mapper, path)
+        pairs, target = [(column, keys[0].column)], _mapper_of(mapper, keys[0].column.table)
+    parent = install(target, read)
+    if parent.subject_key is None:
+        raise _bad_subject(mapper, path)
+    relationship_key = path if path in mapper.relationships else None
+    entity.link = Link(
+        _keys(mapper, [local for local, _ in pairs]),
+        relationship_key,
+        parent,
+        _keys(target, [remote for _, remote in pairs]),
+    )
+    if SUBJECT_KEY not in mapper.attrs:
+        # A correlated subquery on every load: the row's subject is where the database says
+        # the row belongs now, so a row or an envelope moved to another person won't open.
+        owner = aliased(target.class_)
+        leads = [
+            getattr(owner, key) == local
+            for key, (local, _) in zip(entity.link.remote, pairs, strict=True)
+        ]
+        subject = select(getattr(owner, SUBJECT_KEY)).where(*leads).correlate_except(owner)
+        mapper.add_property(SUBJECT_KEY, column_property(subject.scalar_subquery()))
+
+
+def _mapper_of(mapper: Mapper[Any], table: Any) -> Mapper[Any]:
+    for other in mapper.registry.mappers:
+        if other.local_table is table and other.inherits is None:
+            return other
+    raise _bad_subject(mapper, str(table))
+
+
+def _keys(mapper: Mapper[Any], columns: Any) -> tuple[str, ...]:
+    return tuple(mapper.get_property_by_column(column).key for column in columns)
+
+
+def _column_key(mapper: Mapper[Any], path: str, what: str) -> str:
+    if path in mapper.relationships:
+        return _keys(mapper, [mapper.relationships[path].local_remote_pairs[0][0]])[0]
+    if path in mapper.column_attrs:
+        return path
+    raise ConfigurationError(
+        f"{mapper.class_.__name__}.{what} names {path!r}, which is no column or relationship",
+        hint="name a mapped column, or a many-to-one relationship, of the same class",
+    )
+
+
+def _bad_subject(mapper: Mapper[Any], path: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{mapper.class_.__name__}.__subject__ names {path!r}, which doesn't lead to a data subject",
+        hint="name a many-to-one relationship, or a column with one foreign key, whose target has "
+        "the PersonalData mixin and a subject; or None for rows that belong to no person",
+    )
+
+
+def _annotated_type(cls: type, key: str) -> Any:
+    """The type inside ``Mapped[...]``, resolved in the module of the class that wrote it."""
+    for owner in cls.__mro__:
+        annotation = inspect.get_annotations(owner).get(key) if owner is not object else None
+        if annotation is None:
+            continue
+        if isinstance(annotation, str):
+            names = {**vars(sys.modules[owner.__module__]), **vars(owner)}
+            try:
+                annotation = eval(annotation, {"Mapped": Mapped, **names})  # noqa: S307 - source code
+            except NameError as error:
+                raise ConfigurationError(
+                    f"the annotation of {owner.__name__}.{key} can't be resolved: {error}",
+                    hint="import the type at the top of the module, or give it to personal() as "
+                    "its second argument",
+                ) from None
+        return get_args(annotation)[0] if get_origin(annotation) is Mapped else annotation
+    return str
+
+

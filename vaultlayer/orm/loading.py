@@ -1,0 +1,230 @@
+"""What opening a loaded row needs from the database: its place and the keys of its batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import inspect
+from sqlalchemy.exc import MissingGreenlet
+from sqlalchemy.orm import object_session
+
+from vaultlayer.access.grants import NO_REF
+from vaultlayer.crypto.binding import row_part
+from vaultlayer.crypto.envelope import key_id_of
+from vaultlayer.crypto.refusals import damaged
+from vaultlayer.errors import AccessDenied, KeyUnavailable, UnsupportedQuery
+from vaultlayer.orm.attribute import personal_field
+from vaultlayer.orm.entity import entity_of
+from vaultlayer.sealed import Sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy.orm import Session
+    from sqlalchemy.orm.state import InstanceState
+
+    from vaultlayer.acting import Access
+    from vaultlayer.keys.keyring import SubjectKey
+    from vaultlayer.orm.entity import Entity, Field
+
+_WALK = "vaultlayer.walk"
+_STATE = "_sa_instance_state"
+BATCH = 1000
+_ENOUGH_CACHED = 100  # so many neighbours in a row with cached keys end the look around
+
+
+def place(
+    access: Access, entity: Entity, row: dict[str, Any], key: SubjectKey, envelope: bytes
+) -> bytes:
+    """The rest of a value's place: its subject and, when bound to it, its row.
+
+    The subject is the row's own, never the key's: a value moved to another person's row
+    meets another subject here and doesn't open.
+    """
+    if entity.subject_key is None:
+        subject = b""
+    else:
+        owner = row.get(entity.subject_key) or _load(row, entity.subject_key)
+        if owner is None:
+            raise damaged()
+        subject = owner.bytes
+    if subject != key.subject:
+        raise damaged()
+    if entity.tenant_key is not None:
+        _check_tenant(access, entity, row)
+    if not envelope[2] & 2:
+        return key.place
+    for name in entity.row_keys:
+        if name not in row:
+            _load(row, name)
+    row_id = entity.row_id(row)
+    if row_id is None:
+        raise damaged()
+    return key.place + row_part(row_id)
+
+
+def _check_tenant(access: Access, entity: Entity, row: dict[str, Any]) -> None:
+    key = entity.tenant_key
+    if key not in row:
+        _load(row, key)
+    if entity.tenant_of(row) != access.tenant:
+        raise AccessDenied(
+            "the row belongs to another tenant than the principal",
+            hint="act with a principal of the row's tenant (reason code: tenant)",
+            reason="tenant",
+        )
+
+
+def _load(row: dict[str, Any], key: str | None) -> Any:
+    """Load what a ``load_only`` or an expiry left out; ORM attribute access, so it may do I/O."""
+    state = row.get(_STATE)
+    if state is None or key is None:
+        return None
+    try:
+        return getattr(state.obj(), key)
+    except MissingGreenlet:
+        raise KeyUnavailable(
+            "the row was loaded without the columns that opening its personal fields needs",
+            hint=f"load {key!r} too, or `await session.refresh(row)` first",
+        ) from None
+
+
+def as_rows(rows: Any) -> list[Any]:
+    return [rows] if hasattr(rows, _STATE) else list(rows)
+
+
+def personal(attribute: Any) -> tuple[Entity, Field]:
+    known = personal_field(attribute)
+    if known is None:
+        raise UnsupportedQuery(
+            "reveal() takes personal attributes",
+            hint="name them as on the class, e.g. access.reveal(rows, Customer.name)",
+        )
+    return known
+
+
+def sealed_of(row: Any, field: Field) -> Any:
+    """The row's closed value, loaded if it isn't."""
+    values = getattr(row, "__dict__", None)
+    if values is None or _STATE not in values:
+        raise UnsupportedQuery(
+            "reveal() takes mapped instances",
+            hint="load the rows through the ORM: session.scalars(select(Customer))",
+        )
+    if field.key in values:
+        return values[field.key]
+    state = values[_STATE]
+    return state.get_impl(field.key).get(state, values)
+
+
+def known_refs(access: Access, values: Iterable[Any]) -> list[bytes]:
+    """The log refs of refused values, as far as their keys are at hand: refusing fetches none."""
+    refs = []
+    for sealed in values:
+        if sealed is not None:
+            envelope = getattr(sealed, "envelope", b"")
+            key = access.cached_keys.get(envelope[3:19])
+            refs.append(key.log_ref if key is not None else NO_REF)
+    return refs or [NO_REF]
+
+
+def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKey:
+    """The key of one envelope, and in the same statement those of rows loaded beside it."""
+    wanted = key_id_of(envelope)
+    state = row.get(_STATE)
+    session = state.session if state is not None else None
+    key_ids = {wanted}
+    if session is not None:
+        for key_id in _around(session, state, access):
+            key_ids.add(key_id)
+            if len(key_ids) >= BATCH:
+                break
+    fetch(access, session, key_ids)
+    return access.vault.keys.cached[wanted]
+
+
+def fetch(access: Access, session: Session | None, key_ids: set[bytes]) -> None:
+    """Bring keys into the cache, over the session's own connection where it can be."""
+    try:
+        with access.vault.key_connection(session) as connection:
+            access.vault.keys.fetch(connection, key_ids)
+    except MissingGreenlet:
+        raise KeyUnavailable(
+            "the keys of these rows aren't at hand, and reading an attribute does no I/O here",
+            hint="load the rows inside the access, or "
+            "`await session.run_sync(lambda _: access.prefetch(rows))` first",
+        ) from None
+
+
+def prefetch(access: Access, rows: Iterable[Any], fields: Sequence[Field] | None = None) -> None:
+    """Fetch the missing keys of these rows, in statements of 1,000."""
+    key_ids: set[bytes] = set()
+    session = None
+    for row in as_rows(rows):
+        state = inspect(row)
+        session = session or object_session(row)
+        key_ids.update(_missing(access, state, fields))
+    if key_ids:
+        fetch(access, session, key_ids)
+
+
+def fetch_missing(access: Access, session: Session, values: Iterable[Any]) -> None:
+    """Fetch the keys of these sealed values that aren't cached."""
+    cached = access.cached_keys
+    key_ids = {
+        sealed.envelope[3:19]
+        for sealed in values
+        if type(sealed.envelope) is bytes and sealed.envelope[3:19] not in cached
+    }
+    if key_ids:
+        fetch(access, session, key_ids)
+
+
+def prefetch_session(access: Access, session: Session) -> None:
+    """The same for everything a session holds: what asyncio needs after each load."""
+    key_ids: set[bytes] = set()
+    for state in session.identity_map.all_states():
+        key_ids.update(_missing(access, state))
+    if key_ids:
+        fetch(access, session, key_ids)
+
+
+def _around(session: Session, state: InstanceState[Any], access: Access) -> Iterator[bytes]:
+    """Missing key ids of the session's rows, beginning at ``state``, in the order of loading.
+
+    The walk is kept in the session and goes on where it stopped, so that reading n rows looks
+    at about n states, however many times the keys run out.
+    """
+    walk = session.info.pop(_WALK, None)
+    if walk is None:
+        states = session.identity_map.all_states()
+        start = states.index(state) if state in states else 0
+        walk = iter(states[start:] + states[:start])
+    cached_in_a_row = 0
+    for each in walk:
+        missing = _missing(access, each)
+        cached_in_a_row = 0 if missing else cached_in_a_row + 1
+        if cached_in_a_row > _ENOUGH_CACHED:
+            return
+        yield from missing
+        session.info[_WALK] = walk
+    session.info.pop(_WALK, None)
+
+
+def _missing(
+    access: Access, state: InstanceState[Any], fields: Sequence[Field] | None = None
+) -> list[bytes]:
+    entity = entity_of(state.mapper)
+    if entity is None:
+        return []
+    values, cached = state.dict, access.cached_keys
+    keys = entity.fields if fields is None else [field.key for field in fields]
+    found = [values.get(key) for key in keys]
+    return [
+        sealed.envelope[3:19]
+        for sealed in found
+        if type(sealed) is Sealed
+        and type(sealed.envelope) is bytes
+        and sealed.envelope[3:19] not in cached
+    ]
+

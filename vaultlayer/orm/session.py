@@ -1,0 +1,153 @@
+"""Where vaultlayer meets SQLAlchemy: what ``vault.attach()`` listens to, and nothing before it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet, ref
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from vaultlayer import read_path
+from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
+from vaultlayer.errors import ConfigurationError
+from vaultlayer.orm import bulk, columns, flush, gate, loading
+from vaultlayer.write_path import seal_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.orm import ORMExecuteState, SessionTransaction
+
+    from vaultlayer.acting import Access
+
+_GATED: WeakSet[Engine] = WeakSet()
+
+
+def attach(target: Any) -> None:
+    """Listen on a session factory, a session or an engine, sync or async. Idempotent."""
+    engine = getattr(target, "sync_engine", target)
+    if isinstance(engine, Engine):
+        _gate(engine)
+        return
+    session = _session_target(target)
+    for name, listener in _SESSION_LISTENERS.items():
+        if not event.contains(session, name, listener):
+            event.listen(session, name, listener)
+
+
+def _session_target(target: Any) -> Any:
+    """What SQLAlchemy's session events take: a Session, a Session class or a sessionmaker."""
+    if isinstance(target, scoped_session):
+        return _session_target(target.session_factory)
+    if isinstance(target, sessionmaker):
+        return target.class_
+    if isinstance(target, Session) or (isinstance(target, type) and issubclass(target, Session)):
+        return target
+    if hasattr(target, "sync_session"):  # AsyncSession
+        return target.sync_session
+    if hasattr(getattr(target, "class_", None), "sync_session_class"):  # async_sessionmaker
+        return _own_sync_class(target)
+    raise ConfigurationError(
+        f"a vault can't be attached to a {type(target).__name__}",
+        hint="attach it to a sessionmaker, async_sessionmaker, Session, AsyncSession or an engine",
+    )
+
+
+def _own_sync_class(factory: Any) -> Any:
+    """A Session class of the factory's own, so that other factories stay untouched."""
+    given = factory.kw.get("sync_session_class")
+    if given is not None:
+        return _session_target(given)
+    shared = factory.class_.sync_session_class
+    if shared is Session:
+        factory.class_.sync_session_class = type("Session", (Session,), {})
+    return factory.class_.sync_session_class
+
+
+def _gate(engine: Engine) -> None:
+    if engine not in _GATED:
+        _GATED.add(engine)
+        event.listen(engine, "before_execute", _before_execute, retval=True)
+
+
+def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    _gate(connection.engine)
+    SESSIONS[connection] = ref(session)
+
+
+def _before_execute(
+    connection: Connection, statement: Any, many: Any, one: Any, options: Any
+) -> tuple[Any, Any, Any]:
+    EXECUTING.set(ref(connection))
+    given = many or ([one] if one else [])
+    sent, parameters = gate.check(connection, statement, given, acting_on)
+    if parameters is given:
+        return sent, many, one
+    return (sent, parameters, {}) if len(parameters) != 1 else (sent, [], parameters[0])
+
+
+def _before_flush(session: Session, context: Any, instances: Any) -> None:
+    rows = flush.rows_to_seal(session)
+    if rows:
+        access = acting(session)
+        if access is None:
+            raise no_access("personal fields were written")
+        seal_rows(access, session.connection(), rows)
+
+
+def _after_flush(session: Session, context: Any) -> None:
+    flush.settle_children(session)
+
+
+def _on_execute(state: ORMExecuteState) -> Any:
+    """Open selected personal columns; fetch keys ahead where reading an attribute can do no I/O."""
+    session, access = state.session, acting(state.session)
+    if state.is_update:
+        parameters = bulk.sealed_parameters(state, access)
+        return None if parameters is None else state.invoke_statement(params=parameters)
+    if not state.is_select:
+        return columns.refuse_returning(state.statement)
+    statement = columns.with_places(state.statement)
+    if statement is not None:
+        if access is None:
+            raise no_access("a personal column was selected")
+        result = state.invoke_statement(statement=statement)
+        return columns.opening(result, _open_cells(access, session))
+    if access is not None and _is_async(state):
+        result = state.invoke_statement()
+        return columns.chunkwise(result, partial(_prefetched, access, session))
+    return None
+
+
+def _prefetched(access: Access, session: Session, rows: list[Any]) -> list[Any]:
+    loading.prefetch_session(access, session)
+    return rows
+
+
+def _open_cells(
+    access: Access, session: Session
+) -> Callable[[Sequence[columns.SealedCell]], list[Any]]:
+    """Opens the selected values of one chunk: keys in one statement, then the read path."""
+
+    def opened(cells: Sequence[columns.SealedCell]) -> list[Any]:
+        loading.fetch_missing(access, session, [cell.sealed for cell in cells])
+        return [
+            read_path.read(access, cell.entity, cell.field, cell.row, cell.sealed)
+            for cell in cells
+        ]
+
+    return opened
+
+
+def _is_async(state: ORMExecuteState) -> bool:
+    return bool(state.session.get_bind(**state.bind_arguments).dialect.is_async)
+
+
+_SESSION_LISTENERS: dict[str, Callable[..., Any]] = {
+    "after_begin": _after_begin,
+    "before_flush": _before_flush,
+    "after_flush_postexec": _after_flush,
+    "do_orm_execute": _on_execute,
+}

@@ -1,0 +1,100 @@
+"""The column type of a personal field: an envelope on disk, ``Sealed`` in Python.
+
+The type neither seals nor opens. Sealing needs to know the row and opening needs a
+decision; a type sees only values. So it wraps what comes out and refuses what was not sealed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import LargeBinary
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from vaultlayer.errors import UnsupportedQuery
+from vaultlayer.orm.comparator import PersonalComparator
+from vaultlayer.sealed import Sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.engine import Dialect
+
+    from vaultlayer.declare import Declaration
+
+
+class PersonalType(TypeDecorator[Any]):
+    """Storage is BYTEA or BLOB (LONGBLOB on MySQL and MariaDB) and never changes."""
+
+    impl = LargeBinary
+    cache_ok = True
+    comparator_factory = PersonalComparator
+
+    def __init__(self, declaration: Declaration | None = None) -> None:
+        super().__init__()
+        self.declaration = declaration
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in ("mysql", "mariadb"):
+            return dialect.type_descriptor(mysql.LONGBLOB())
+        return dialect.type_descriptor(LargeBinary())
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        store = self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
+
+        def process(value: Any) -> Any:
+            if value is None:
+                return None
+            if type(value) is not Sealed:
+                value = None  # a traceback that shows locals must not show it
+                raise not_sealed()
+            return store(value.envelope) if store else value.envelope
+
+        return process
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        def process(value: Any) -> Sealed | None:
+            return None if value is None else Sealed(value)
+
+        return process
+
+    def process_literal_param(self, value: Any, dialect: Dialect) -> str:
+        value = None
+        raise UnsupportedQuery(
+            "a sealed column's value can't be written into the statement's text",
+            hint="execute the statement with parameters instead of literal_binds",
+        )
+
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        return self
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        return bool(x == y)
+
+
+class BlindIndexType(TypeDecorator[bytes]):
+    """32 bytes of HMAC-SHA-256 over a normalised value, so that equal values can be found."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in ("mysql", "mariadb"):  # an index over a BLOB needs a length there
+            return dialect.type_descriptor(mysql.VARBINARY(32))
+        return dialect.type_descriptor(LargeBinary(32))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
+        if value is None or isinstance(value, bytes):
+            return value
+        from vaultlayer.search.blind_index import hash_term  # the access decides at this moment
+
+        return hash_term(value)
+
+
+def not_sealed() -> UnsupportedQuery:
+    return UnsupportedQuery(
+        "a plain value was about to be stored in a sealed column, so the statement was not sent",
+        hint="attach the vault to this session or engine (vault.attach), and write through the "
+        "mapped class or insert()/update() with plain parameters",
+    )

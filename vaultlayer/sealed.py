@@ -1,0 +1,92 @@
+"""What a personal column yields: a value nobody has opened, or its mask.
+
+``Sealed`` is what loading gives. It can be kept, compared and stored, and nothing else:
+every way of turning it into text shows a placeholder, and pickling refuses.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from vaultlayer.errors import ConfigurationError
+
+
+class _Redacted:
+    """Shared manners of everything that may hold, or lead to, a personal value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __copy__(self) -> _Redacted:
+        return self
+
+    def __deepcopy__(self, memo: object) -> _Redacted:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise ConfigurationError(
+            f"{type(self).__name__} values can't be pickled",
+            hint="pickle the row's primary key and load the row again where it is needed",
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
+        raise ConfigurationError(
+            f"{cls.__name__} is not a field of a response model",
+            hint="declare the value's own type and fill it from access.reveal()",
+        )
+
+
+class Sealed(_Redacted):
+    """A value nobody has opened yet. ``envelope`` holds the stored bytes (docs/format.md)."""
+
+    __slots__ = ("envelope",)
+
+    def __init__(self, envelope: bytes) -> None:
+        self.envelope = envelope
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sealed) and self.envelope == other.envelope
+
+    def __hash__(self) -> int:
+        return hash(self.envelope)
+
+
+class Unsealed(_Redacted):
+    """An assigned value waiting for its flush; never leaves vaultlayer.
+
+    ``data`` is the encoded value (crypto/codecs.py), so a wrong type fails on the line
+    that assigns it and not at the flush.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class SearchTerm(_Redacted):
+    """A normalised value on its way to a blind index; hashed when the statement is sent."""
+
+    __slots__ = ("field", "text")
+
+    def __init__(self, field: Any, text: bytes) -> None:
+        self.field = field
+        self.text = text
+
+
+class Masked(str):
+    """A masked reading, such as ``***4711``. It shows like a str and can't be assigned back."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Masked({str.__repr__(self)})"

@@ -1,0 +1,115 @@
+"""Blind indexes: find rows by a sealed value without opening any.
+
+A term is HMAC-SHA-256 (RFC 2104) of the normalised value under a key of its own per tenant,
+entity, field and index. Whoever has the database sees which rows are equal, and no more.
+"""
+
+from __future__ import annotations
+
+import hmac
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vaultlayer.access.context import executing, no_access
+from vaultlayer.access.grants import NO_REF
+from vaultlayer.errors import ConfigurationError
+from vaultlayer.sealed import SearchTerm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from vaultlayer.acting import Access
+    from vaultlayer.orm.entity import Field
+
+
+def _email(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().casefold()
+
+
+def _phone(text: str) -> str:
+    digits = "".join(character for character in text if character.isdecimal())
+    return f"+{digits}" if text.lstrip().startswith("+") else digits
+
+
+def _casefold(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+NORMALIZERS: dict[str, Callable[[str], str]] = {
+    "exact": str,
+    "casefold": _casefold,
+    "email": _email,
+    "phone": _phone,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Equality:
+    """``search=Equality("email")``: serves ``==``, ``!=`` and ``in_`` exactly.
+
+    Normalizers: ``exact`` (any type), ``casefold``, ``email``, ``phone`` (texts).
+    The index leaks which rows hold equal values: don't use it on fields with few values.
+    """
+
+    normalizer: str = "exact"
+
+    def __post_init__(self) -> None:
+        if self.normalizer not in NORMALIZERS:
+            raise ConfigurationError(
+                f"there is no normalizer {self.normalizer!r}",
+                hint=f"known ones: {', '.join(sorted(NORMALIZERS))}",
+            )
+
+    @property
+    def name(self) -> str:
+        """Part of the index key, so that terms made under other rules can never match."""
+        return f"equality/{self.normalizer}/1"
+
+
+def term(field: Any, value: Any) -> SearchTerm:
+    """A searched value, normalised; it is hashed when the statement is sent."""
+    return SearchTerm(field, _normalized(field, field.codec.encode(value)))
+
+
+def hash_term(searched: SearchTerm) -> bytes:
+    """The bytes to look for. A search is an action: decided and journaled here, before it runs."""
+    access, connection = executing()
+    if access is None:
+        raise no_access(f"{searched.field.label} was searched")
+    grant = access.grant(searched.field, "search")
+    if grant.effect != "allow":
+        raise access.refuse(grant)
+    access.journal.append(grant.prefix, NO_REF)
+    tenant = access.tenant if searched.field.tenanted else ""
+    return _hash(access.vault.index_key(connection, tenant, searched.field), searched.text)
+
+
+def index_term(
+    access: Access, connection: Connection, field: Field, tenant: str, data: bytes | None
+) -> bytes | None:
+    """What the blind-index column stores beside an encoded value."""
+    if data is None:
+        return None
+    return _hash(access.vault.index_key(connection, tenant, field), _normalized(field, data))
+
+
+def _normalized(field: Any, data: bytes) -> bytes:
+    """The encoded value under the index's normalizer; texts only, but for ``exact``."""
+    normalize = NORMALIZERS[field.search.normalizer]
+    if normalize is str:
+        return data
+    value = field.codec.decode(data)
+    if not isinstance(value, str):
+        kind, value = type(value).__name__, None
+        raise ConfigurationError(
+            f"{field.label} is indexed by {field.search.normalizer!r}, which is for texts, not {kind}",
+            hint='use Equality("exact")',
+        )
+    return bytes(field.codec.encode(normalize(value)))
+
+
+def _hash(key: bytes, text: bytes) -> bytes:
+    return hmac.digest(key, text, "sha256")

@@ -1,0 +1,141 @@
+"""``vaultlayer.toml`` and the environment, read once into one frozen object.
+
+Order: arguments, then ``VAULTLAYER_…`` variables, then the file. There is no default for
+a passphrase, and no error repeats one.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vaultlayer.errors import ConfigurationError
+
+CONFIG_VARIABLE = "VAULTLAYER_CONFIG"
+DEFAULT_FILE = "vaultlayer.toml"
+
+_TABLES: Mapping[str, frozenset[str]] = {
+    "vault": frozenset({"database", "policies"}),
+    "keys": frozenset({"provider", "ttl", "region"}),
+    "audit": frozenset({"directory", "durability"}),
+    "tokens": frozenset({"issuer", "audience", "algorithms", "key", "jwks", "secret_file", "roles_claim"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where everything is. Paths are absolute; ``folder`` is the settings file's own."""
+
+    folder: Path
+    database: str | None
+    policies: Path
+    provider: str
+    audit_directory: Path
+    durability: str = "process"
+    key_ttl: float = 60.0
+    region: str = ""
+    tokens: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None) -> Settings:
+        """Read ``path``, else ``$VAULTLAYER_CONFIG``, else ``./vaultlayer.toml``."""
+        file = Path(path or os.environ.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
+        try:
+            document = tomllib.loads(file.read_text("utf-8"))
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"there is no settings file at {file}",
+                hint=f"write one with `vaultlayer init`, or name it in {CONFIG_VARIABLE}",
+            ) from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(
+                f"{file} can't be read ({type(error).__name__})",
+                hint="it must be a readable TOML file in UTF-8; `vaultlayer init` writes a working one",
+            ) from None
+        return cls._from_document(file, document)
+
+    @classmethod
+    def _from_document(cls, file: Path, document: Mapping[str, Any]) -> Settings:
+        _refuse_unknown(file, document)
+        vault, keys = document.get("vault", {}), document.get("keys", {})
+        audit, folder = document.get("audit", {}), file.parent
+        durability = _text(file, audit, "audit", "durability", "process")
+        if durability not in ("process", "power"):
+            raise ConfigurationError(
+                f'{file}: [audit] durability is neither "process" nor "power"',
+                hint='"process" survives a killed process, "power" also a power cut',
+            )
+        return cls(
+            folder=folder,
+            database=os.environ.get("VAULTLAYER_DATABASE") or vault.get("database"),
+            policies=folder / _text(file, vault, "vault", "policies"),
+            provider=os.environ.get("VAULTLAYER_PROVIDER") or _text(file, keys, "keys", "provider"),
+            audit_directory=folder / _text(file, audit, "audit", "directory"),
+            durability=durability,
+            key_ttl=_seconds(file, keys.get("ttl", 60.0)),
+            region=_text(file, keys, "keys", "region", ""),
+            tokens=document.get("tokens", {}),
+        )
+
+
+def secret(name: str) -> Callable[[], str]:
+    """A reader for ``$NAME`` or the file named by ``$NAME_FILE``; called when it is needed."""
+
+    def read() -> str:
+        if value := os.environ.get(name):
+            return value
+        if file := os.environ.get(f"{name}_FILE"):
+            try:
+                return Path(file).read_text("utf-8").rstrip("\n")
+            except OSError as error:
+                raise ConfigurationError(
+                    f"the file named by {name}_FILE can't be read ({type(error).__name__})",
+                    hint="check that it exists and that this user may read it",
+                ) from None
+        raise ConfigurationError(
+            f"neither {name} nor {name}_FILE is set",
+            hint=f"put the passphrase into a file only this user can read and name it in {name}_FILE",
+        )
+
+    return read
+
+
+def _refuse_unknown(file: Path, document: Mapping[str, Any]) -> None:
+    for table, content in document.items():
+        known = _TABLES.get(table)
+        if known is None or not isinstance(content, dict):
+            raise ConfigurationError(
+                f"{file}: [{table}] is not a table of these settings",
+                hint="known tables: " + ", ".join(f"[{name}]" for name in _TABLES),
+            )
+        for key in content:
+            if key not in known:
+                raise ConfigurationError(
+                    f"{file}: [{table}] has no setting {key!r}",
+                    hint=f"known ones: {', '.join(sorted(known))}",
+                )
+
+
+def _text(
+    file: Path, table: Mapping[str, Any], name: str, key: str, default: str | None = None
+) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            f"{file}: [{name}] {key} must be set to a text",
+            hint=f'add {key} = "…" under [{name}]; `vaultlayer init` shows a working file',
+        )
+    return value
+
+
+def _seconds(file: Path, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 3600:
+        raise ConfigurationError(
+            f"{file}: [keys] ttl is not a number of seconds between 0 and 3600",
+            hint="60 is the default: how long an unwrapped key may be used before it is fetched again",
+        )
+    return float(value)

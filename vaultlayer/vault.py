@@ -1,0 +1,229 @@
+"""The Vault: opens the settings, wires the rooms, hands out accesses."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.orm import Session
+
+from vaultlayer.access.bundle import read_bundle
+from vaultlayer.access.principal import Principal
+from vaultlayer.access.snapshot import Snapshot
+from vaultlayer.access.tokens import TokenVerifier
+from vaultlayer.acting import Access
+from vaultlayer.audit.journal import Journal
+from vaultlayer.audit.log import Log
+from vaultlayer.audit.recover import recover
+from vaultlayer.audit.verify import Report, verify
+from vaultlayer.errors import ConfigurationError, KeyUnavailable
+from vaultlayer.keys import tables
+from vaultlayer.keys.keyring import Keys
+from vaultlayer.keys.provider import MemoryProvider, open_provider
+from vaultlayer.orm import session as listeners
+from vaultlayer.settings import Settings, secret
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from vaultlayer.keys.provider import KeyProvider
+    from vaultlayer.orm.entity import Field
+
+
+class Vault:
+    """Keys, rules and the audit trail of one application. Open one per process.
+
+    ``Vault.open("vaultlayer.toml")`` for real, ``Vault.ephemeral(policies=...)`` in tests.
+    """
+
+    def __init__(self, settings: Settings, provider: KeyProvider) -> None:
+        self.settings = settings
+        self.snapshot = Snapshot(read_bundle(settings.policies))
+        self.keys = Keys(provider, ttl=settings.key_ttl, region=settings.region)
+        self._tokens = _token_verifier(settings)
+        self._engine: Engine | None = None
+        self._apart: dict[URL, Engine | None] = {}
+        recover(settings.audit_directory)
+        self._log = Log(settings.audit_directory, durability=settings.durability)
+        self.journal = Journal(
+            settings.audit_directory, durability=settings.durability, log=self._log
+        )
+        self.audit = Audit(self)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] | None = None) -> Vault:
+        """Open the vault of a settings file: ``path``, ``$VAULTLAYER_CONFIG`` or ./vaultlayer.toml."""
+        settings = Settings.load(path)
+        passphrase = secret("VAULTLAYER_PASSPHRASE")
+        provider = open_provider(settings.provider, passphrase=passphrase, base=settings.folder)
+        return cls(settings, provider)
+
+    @classmethod
+    def ephemeral(cls, *, policies: str | os.PathLike[str]) -> Vault:
+        """A vault for tests: provider key in memory, journal and log in a private folder.
+
+        The folder goes when the vault is closed or collected, or the process ends.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="vaultlayer-"))
+        settings = Settings(
+            folder=folder,
+            database=None,
+            policies=Path(policies),
+            provider="memory:",
+            audit_directory=folder / "audit",
+        )
+        try:
+            vault = cls(settings, MemoryProvider())
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finalize(vault, shutil.rmtree, folder, ignore_errors=True)
+        return vault
+
+    def __repr__(self) -> str:
+        return f"<Vault {self.settings.provider.partition(':')[0]}>"
+
+    def __enter__(self) -> Vault:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what the journal still holds into the log, and let go of the files."""
+        self.journal.close()
+        self._log.close()
+        self.keys.cached.clear()
+
+    def attach(self, target: Any) -> None:
+        """Serve a sessionmaker, async_sessionmaker, Session, AsyncSession or engine.
+
+        Nothing of vaultlayer happens in SQLAlchemy before this.
+        """
+        listeners.attach(target)
+        bind = getattr(target, "sync_engine", target)
+        bind = getattr(target, "kw", {}).get("bind", getattr(bind, "bind", bind))
+        bind = getattr(bind, "sync_engine", bind)
+        if isinstance(bind, Engine) and not bind.dialect.is_async:
+            self._engine = bind
+
+    def create_tables(self, bind: Engine | Connection) -> None:
+        """Create the vault's own tables where they are missing."""
+        engine = bind.engine if isinstance(bind, Connection) else bind
+        tables.metadata.create_all(self._engine_apart(engine) or bind)
+
+    def access(
+        self,
+        principal: Principal | str,
+        *,
+        purpose: str,
+        reason: str = "",
+        session: Any = None,
+        request_id: str = "",
+    ) -> Access:
+        """A principal, or its bearer token, acting for a purpose; use it in a ``with`` block.
+
+        :param reason: why, in words for the record, such as a ticket's number.
+        :param session: pin the access to this (Async)Session instead of the current context.
+        :param request_id: the application's own id of the request, for the record.
+        :raises AccessDenied: the token is not valid; ``.reason`` begins with ``token_``.
+        """
+        if isinstance(principal, str):
+            principal = self._verified(principal)
+        if not isinstance(purpose, str) or not purpose:
+            raise ConfigurationError(
+                "an access needs a purpose",
+                hint="name one of purposes.toml: vault.access(principal, purpose=...)",
+            )
+        return Access(
+            self,
+            principal,
+            purpose,
+            reason=reason,
+            session=getattr(session, "sync_session", session),
+            request_id=request_id,
+        )
+
+    def reload_policy(self) -> None:
+        """Read ``policies/`` anew. A bad bundle raises PolicyError, and the good one stays."""
+        self.snapshot = Snapshot(read_bundle(self.settings.policies))
+
+    @contextmanager
+    def key_connection(self, using: Session | Connection | None) -> Iterator[Connection]:
+        """Where the key tables are: the caller's own transaction, unless settings name another."""
+        if isinstance(using, Session):
+            using = using.connection()
+        known = using.engine if using is not None else self._engine
+        apart = self._engine_apart(known) if known is not None else None
+        if apart is not None or (using is None and known is not None):
+            with (apart or known).begin() as connection:  # type: ignore[union-attr]
+                yield connection
+        elif using is not None:
+            yield using
+        else:
+            raise KeyUnavailable(
+                "the row is in no session, so its key can't be fetched",
+                hint="read it while its session is open, or attach the vault to the engine too",
+            )
+
+    def index_key(self, connection: Connection | None, tenant: str, field: Field) -> bytes:
+        """The 32-byte key of a field's blind index."""
+        with self.key_connection(connection) as keys_on:
+            return self.keys.index_key(keys_on, tenant, field.entity, field.name, field.search.name)
+
+    def _verified(self, token: str) -> Principal:
+        if self._tokens is None:
+            raise ConfigurationError(
+                "tokens can't be verified: the settings have no [tokens]",
+                hint="set issuer, audience, algorithms and key, or pass a Principal",
+            )
+        return self._tokens.verify(token)
+
+    def _engine_apart(self, engine: Engine) -> Engine | None:
+        """The engine of the key tables when they live in another database than ``engine``'s."""
+        if self.settings.database is None:
+            return None
+        if engine.url not in self._apart:
+            named = make_url(self.settings.database)
+            same = _place(named) == _place(engine.url)
+            self._apart[engine.url] = None if same else create_engine(named, hide_parameters=True)
+        return self._apart[engine.url]
+
+
+class Audit:
+    """``vault.audit``: the trail as this vault's own process sees it."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._directory = vault.settings.audit_directory
+
+    def verify(self) -> Report:
+        """Check every shard of the log; ``.findings`` is empty when it is whole."""
+        return verify(self._directory)
+
+
+def _place(url: URL) -> tuple[object, ...]:
+    """What makes two URLs one database, whatever their drivers."""
+    return url.get_backend_name(), url.host, url.port, url.database or None
+
+
+def _token_verifier(settings: Settings) -> TokenVerifier | None:
+    if not settings.tokens:
+        return None
+    given = dict(settings.tokens)
+    for name in ("key", "jwks", "secret_file"):
+        if isinstance(given.get(name), str):
+            given[name] = settings.folder / given[name]
+    missing = {"issuer", "audience", "algorithms"} - given.keys()
+    if missing:
+        raise ConfigurationError(
+            f"[tokens] lacks {', '.join(sorted(missing))}",
+            hint="there are no defaults: they say whose tokens count, and for whom",
+        )
+    return TokenVerifier(**given)
