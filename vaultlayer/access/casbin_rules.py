@@ -59,7 +59,9 @@ class CasbinRules:
         self._rules: dict[tuple[str, ...], Rule] = {}
         for rule in bundle.rules:
             if rule.effect not in EFFECTS:  # Casbin would pass over it, and over a lost deny
-                raise PolicyError("a rule has an unknown effect", hint=f"one of {EFFECTS}")
+                raise PolicyError(
+                    "a rule has an unknown effect", hint=f"use one of {', '.join(EFFECTS)}"
+                )
             self._add(rule, rule.action, _PLAIN.get(rule.effect))
             self._add(rule, f"{rule.action}:masked", _MASKED.get(rule.effect))
         self._build()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Principal:
     """Somebody (or some program) that asks for personal data.
 
@@ -25,23 +25,44 @@ class Principal:
     """
 
     sub: str
-    roles: Collection[str]
-    tenant: str | None = None
-    region: str | None = None
-    amr: Collection[str] = ()
-    claims: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
-    iss: str = ""
-    client: str = ""
-    expires: float | None = None
+    roles: frozenset[str]
+    tenant: str | None
+    region: str | None
+    amr: tuple[str, ...]
+    claims: Mapping[str, object] = field(compare=False, repr=False)
+    iss: str
+    client: str
+    expires: float | None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.sub, str) or not self.sub:
+    def __init__(
+        self,
+        sub: str,
+        roles: Collection[str],
+        tenant: str | None = None,
+        region: str | None = None,
+        amr: Collection[str] = (),
+        claims: Mapping[str, object] = MappingProxyType({}),
+        iss: str = "",
+        client: str = "",
+        expires: float | None = None,
+    ) -> None:
+        if not isinstance(sub, str) or not sub:
             raise ConfigurationError(
                 "a principal needs a sub", hint="give the stable id of the user or program"
             )
-        object.__setattr__(self, "roles", frozenset(_names("roles", self.roles)))
-        object.__setattr__(self, "amr", tuple(_names("amr", self.amr)))
-        object.__setattr__(self, "claims", MappingProxyType(dict(self.claims)))
+        kept = {
+            "sub": sub,
+            "roles": frozenset(_names("roles", roles)),
+            "tenant": tenant,
+            "region": region,
+            "amr": tuple(_names("amr", amr)),
+            "claims": MappingProxyType(dict(claims)),
+            "iss": iss,
+            "client": client,
+            "expires": expires,
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
 
 
 def _names(what: str, given: Collection[str]) -> Collection[str]:

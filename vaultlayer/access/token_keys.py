@@ -46,11 +46,11 @@ def read(
 ) -> FindKey:
     """A look-up from a token's ``kid`` (None without one) to its key, None for an unknown one."""
     wanted = frozenset() if isinstance(algorithms, str) else frozenset(algorithms)
-    files = [Path(file) for file in (key, jwks, secret_file) if file is not None]
-    if len(files) != 1:
+    files = [file for file in (key, jwks, secret_file) if file is not None]
+    if len(files) != 1 or not isinstance(files[0], (str, Path)):
         raise ConfigurationError(
             "[tokens] must name exactly one of key, jwks and secret_file",
-            hint="key is a public key in PEM, jwks a key set, secret_file a secret for HS256",
+            hint="give the path of a public key in PEM, of a key set, or of a secret for HS256",
         )
     known = SECRET if secret_file is not None else PUBLIC
     if not wanted or not wanted <= known:
@@ -58,7 +58,7 @@ def read(
             "[tokens] algorithms don't go with the kind of key",
             hint=f'write a list, such as ["ES256"]; here it may hold {", ".join(sorted(known))}',
         )
-    file = files[0]
+    file = Path(files[0])
     content = _bytes(file)
     if jwks is not None:
         return _key_set(content, wanted, file).get

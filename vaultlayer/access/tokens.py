@@ -37,7 +37,7 @@ _SAID = {
     "token_expired": ("the token has expired", "get a new one from the issuer"),
     "token_claims": (
         "the token's claims are not accepted",
-        "iss, aud, exp and sub are required; compare them with [tokens] in the settings",
+        "it needs iss, aud, exp and sub; compare them with [tokens] in the settings",
     ),
 }
 

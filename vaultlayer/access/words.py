@@ -121,7 +121,7 @@ class _Table:
             raise self.refuse(f"{key} is not a text", f'add {key} = "…"')
         if one_of is not None and value not in one_of:
             raise self.refuse(
-                f"{key} {quote(value)} is not known", f"one of {', '.join(sorted(one_of))}"
+                f"{key} {quote(value)} is not known", f"use one of {', '.join(sorted(one_of))}"
             )
         return value
 

@@ -1,0 +1,165 @@
+"""A mask shows what its name says, less where that would be most of the value, never all of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from vaultlayer.access.masks import HIDDEN, MASKS, mask
+from vaultlayer.errors import ConfigurationError
+
+NAMES = sorted(MASKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("redact", "Ada", "***"),
+        ("last4", "+49 170 123 4567", "***4567"),
+        ("last4", "4111-1111-1111-1234", "***1234"),
+        ("last4", 4111111111111234, "***1234"),
+        ("email", "ada@example.com", "a***@e***.com"),
+        ("email", "ada.lovelace+x@mail.example.co.uk", "a***@m***.uk"),
+        ("initials", "Ada Lovelace", "A. L."),
+        ("initials", "J. R. R. Tolkien", "J. R. R. T."),
+        ("initials", "élodie ßtrand", "É. S."),
+        ("year", date(1815, 12, 10), "1815"),
+        ("year", datetime(1815, 12, 10, tzinfo=UTC), "1815"),
+        ("year", "1815-12-10", "1815"),
+        ("year", "1815-12-10T08:00:00+00:00", "1815"),
+    ],
+)
+def test_a_fitting_value_shows_what_the_name_says(name: str, value: object, shown: str) -> None:
+    """Each mask on the values it is made for."""
+    assert mask(name, value) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("last4", "1234"),
+        ("last4", "12-34-56-7"),
+        ("last4", "....4567"),
+        ("last4", True),
+        ("last4", b"12345678"),
+        ("last4", 1234567),
+        ("email", "ada"),
+        ("email", "@example.com"),
+        ("email", "ada@"),
+        ("email", "ada@localhost"),
+        ("email", "ada@.com"),
+        ("email", "ada@a@example.com"),
+        ("email", "ada@example.x"),
+        ("email", "ada@example.+491701234567"),
+        ("email", "ada lovelace@example.com"),
+        ("email", "ada\n@example.com"),
+        ("initials", ""),
+        ("initials", "A"),
+        ("initials", "A. B."),
+        ("initials", "4711 Street"),
+        ("initials", "李明"),
+        ("initials", "one two three four five six"),
+        ("initials", "Ada ."),
+        ("year", "1815"),
+        ("year", "10.12.1815"),
+        ("year", time(8)),
+        ("year", 1815),
+        ("year", ""),
+    ],
+)
+def test_an_unfit_value_shows_nothing(name: str, value: object) -> None:
+    """Too short, of another kind or another form: hidden whole."""
+    assert mask(name, value) == HIDDEN
+
+
+@pytest.mark.parametrize("value", ["a@ex.com", "jo@example.com", "ada@x.com"])
+def test_a_short_mailbox_or_domain_shows_none_of_itself(value: str) -> None:
+    """With one or two letters the first letter would be most of it."""
+    shown = mask("email", value)
+    mailbox, _, domain = value.partition("@")
+    assert shown.endswith(".com")
+    assert len(mailbox) > 2 or shown.startswith("***@")
+    assert len(domain.removesuffix(".com")) > 2 or "@***." in shown
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.dates(),
+    st.datetimes(),
+    st.times(),
+    st.uuids(),
+    st.decimals(),
+    st.lists(st.text()),
+    st.dictionaries(st.text(), st.integers()),
+    st.emails(),
+    st.from_regex(r"[0-9 +()-]{0,20}"),
+)
+
+
+@given(st.sampled_from(NAMES), ANYTHING)
+def test_no_value_breaks_a_mask_or_comes_through_whole(name: str, value: object) -> None:
+    """Whatever is masked, the answer is a text that is not the value."""
+    shown = mask(name, value)
+    assert type(shown) is str
+    assert shown != str(value) or value in (HIDDEN,)
+
+
+@given(st.text(min_size=1))
+def test_last4_shows_at_most_half_of_the_letters_and_digits(value: str) -> None:
+    """What last4 leaves visible is never more than it hides."""
+    shown = mask("last4", value).removeprefix(HIDDEN)
+    assert 2 * len(shown) <= sum(char.isalnum() for char in value)
+
+
+@given(st.emails())
+def test_email_keeps_all_but_two_letters_and_the_ending(value: str) -> None:
+    """Nothing but two first letters and the last label of the domain shows."""
+    shown = mask("email", value)
+    assume(shown != HIDDEN)
+    ending = value.rpartition(".")[2]
+    assert shown.replace(HIDDEN, "").removesuffix(ending) in (
+        f"{a}@{b}." for a in ("", value[0]) for b in ("", value.partition("@")[2][0])
+    )
+
+
+@given(st.text())
+def test_initials_show_one_letter_a_name(value: str) -> None:
+    """At most five letters, each with its full stop."""
+    shown = mask("initials", value)
+    assume(shown != HIDDEN)
+    parts = shown.split(" ")
+    assert len(parts) == len(value.split()) <= 5
+    assert all(len(part) == 2 and part[1] == "." for part in parts)
+
+
+@pytest.mark.parametrize("name", ["", "Redact", "nothing", None, [], "__class__"])
+def test_an_unknown_mask_is_refused_without_the_value(name: object) -> None:
+    """The error lists the masks and holds nothing of the value, also not in its frames."""
+    with pytest.raises(ConfigurationError, match="unknown mask") as caught:
+        mask(name, "+49 170 1234567")  # type: ignore[arg-type]
+    assert "4567" not in str(caught.value)
+    tracebacks = caught.value.__traceback__
+    while tracebacks is not None:
+        frame = tracebacks.tb_frame
+        if (
+            frame.f_code.co_filename.endswith("masks.py")
+            and "tests" not in frame.f_code.co_filename
+        ):
+            assert "value" not in frame.f_locals
+        tracebacks = tracebacks.tb_next
+
+
+@pytest.mark.parametrize("value", [UUID(int=7), Decimal("12345678.9"), None])
+def test_kinds_without_a_fitting_mask_are_hidden_by_every_one(value: object) -> None:
+    """A mask never falls back on str()."""
+    assert {mask(name, value) for name in NAMES} == {HIDDEN}
