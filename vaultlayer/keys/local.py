@@ -28,7 +28,15 @@ from vaultlayer.errors import (
     KeyUnavailable,
     PlaintextFound,
 )
-from vaultlayer.keys.local_file import SALT_BYTES, VERSION, Document, not_a_keyring, publish, read
+from vaultlayer.keys.local_file import (
+    SALT_BYTES,
+    VERSION,
+    Document,
+    decode,
+    not_a_keyring,
+    publish,
+    read,
+)
 from vaultlayer.keys.provider import MemoryProvider
 
 if TYPE_CHECKING:
@@ -119,7 +127,7 @@ def _stretch_for(path: Path, kdf: dict[str, Any], passphrase: str) -> bytes:
 
 def _unlock_key(path: Path, document: Document, name: str, cipher: AESGCM, key_id: bytes) -> bytes:
     try:
-        blob = base64.b64decode(document["keys"][name]["wrapped"], validate=True)
+        blob = decode(document["keys"][name]["wrapped"])
         if key_id_of(blob) != key_id:
             raise KeyUnavailable(
                 f"the passphrase doesn't open {path}",
@@ -142,7 +150,7 @@ def _key_aad(document: Document, name: str) -> bytes:
 
 def _stretch(passphrase: str, kdf: dict[str, Any]) -> bytes:
     secret = unicodedata.normalize("NFC", passphrase).encode()
-    salt = base64.b64decode(kdf["salt"])
+    salt = decode(kdf["salt"])
     if kdf["name"] == "scrypt":
         return Scrypt(salt=salt, length=32, n=kdf["n"], r=kdf["r"], p=kdf["p"]).derive(secret)
     return Argon2id(

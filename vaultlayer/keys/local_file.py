@@ -50,10 +50,18 @@ def not_a_keyring(path: Path) -> ConfigurationError:
     )
 
 
+def decode(text: str) -> bytes:
+    """Base64 in its one canonical form: ValueError for any other text of the same bytes."""
+    content = base64.b64decode(text, validate=True)
+    if base64.b64encode(content).decode() != text:
+        raise ValueError
+    return content
+
+
 def _refuse_open_mode(path: Path, mode: int) -> None:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigurationError(
-            f"other users of this machine may use {path}", hint=f"run: chmod 600 {path}"
+            f"other users of this machine may use {path}", hint=f"run `chmod 600 {path}`"
         )
 
 
@@ -66,7 +74,7 @@ def _check_form(document: Document) -> None:
         and document["version"] == VERSION
         and numbers.keys() == _PARAMETERS[kdf["name"]]
         and all(type(value) is int and value > 0 for value in numbers.values())
-        and len(base64.b64decode(kdf["salt"], validate=True)) == SALT_BYTES
+        and len(decode(kdf["salt"])) == SALT_BYTES
         and all(isinstance(key["wrapped"], str) for key in keys.values())
         and document["active"] in keys
     )
