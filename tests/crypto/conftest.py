@@ -14,12 +14,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import settings
 
 from vaultlayer.crypto.binding import field_part, subject_part
 from vaultlayer.crypto.envelope import key_id_for, key_id_of, open_sealed, seal
 from vaultlayer.errors import KeyUnavailable, VaultLayerError
 
 TESTS = Path(__file__).parents[1]
+
+# A busy machine is no failure: what an example takes says nothing about what it shows.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 class Shelf:

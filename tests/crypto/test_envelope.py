@@ -32,7 +32,7 @@ TEXT = b"\x01ada@example.com"
 ANY_FLAGS = st.sampled_from([0, FLAG_PADDED, FLAG_ROW, FLAG_PADDED | FLAG_ROW])
 DAMAGED = (
     "a sealed value is damaged or not in its own place. "
-    "Restore the row from a backup; `vaultlayer doctor` lists the rows concerned."
+    "Restore its row from a backup, and find out what changed or moved it."
 )
 
 
@@ -215,3 +215,21 @@ def test_the_limit_of_the_library_is_a_refusal(shelf):
 
     with pytest.raises(IntegrityError, match="damaged"):
         open_sealed(Overflowing(), shelf.place, shelf.seal(TEXT))
+
+
+def test_an_opening_error_carries_no_plaintext(shelf, assert_no_frame_holds):
+    """Rightly sealed but wrongly padded: the refusal's frames hold nothing of the value."""
+    cipher, key_id = shelf.ciphers[shelf.ids[0]], shelf.ids[0]
+    aad = shelf.place + b"\x06\0\0\0\x02\x01\x01"
+    body = cipher.encrypt(bytes(12), b"\x01topsecret without a marker", aad)
+    with pytest.raises(IntegrityError) as refused:
+        open_sealed(cipher, shelf.place, b"\xf9\x01\x01" + key_id + bytes(12) + body)
+    assert str(refused.value) == DAMAGED
+    assert_no_frame_holds(refused, None)
+
+
+def test_a_sealing_error_carries_no_plaintext(shelf, assert_no_frame_holds):
+    """Nor do those of a value that could not be sealed."""
+    with pytest.raises(ConfigurationError) as refused:
+        seal(shelf.ciphers[shelf.ids[0]], b"short", shelf.place, b"\x01topsecret")
+    assert_no_frame_holds(refused, None)

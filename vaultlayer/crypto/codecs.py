@@ -71,28 +71,24 @@ def _union(leaves: list[Leaf]) -> Codec:
     encoders |= {kind: leaf.encode for leaf in leaves for kind in leaf.types}
     decoders = {bytes([leaf.type_byte]): leaf.decode for leaf in leaves}
 
-    # What a member raises is raised again without its traceback: this frame and the member's
-    # may end up in an error report, variables included.
+    # An error report may hold these frames' variables, so they are emptied on the way out.
     def encode(value: object) -> bytes:
         try:
             if type(value) in encoders:
                 return encoders[type(value)](value)
-            error = wrong_type(name, type(value))
-        except ConfigurationError as refused:
-            error = refused.with_traceback(None)
-        value = None
-        raise error
+            raise wrong_type(name, type(value))
+        except ConfigurationError:
+            value = None
+            raise
 
     def decode(data: bytes) -> object:
-        error: VaultLayerError
         try:
             if data[:1] in decoders:
                 return decoders[data[:1]](data)
-            error = damaged()
-        except VaultLayerError as refused:
-            error = refused.with_traceback(None)
-        data = b""
-        raise error
+            raise damaged()
+        except VaultLayerError:
+            data = b""
+            raise
 
     return Codec(name, encode, decode)
 

@@ -12,7 +12,7 @@ def damaged() -> IntegrityError:
     """The error for every envelope that does not open or does not decode."""
     return IntegrityError(
         "a sealed value is damaged or not in its own place",
-        hint="Restore the row from a backup; `vaultlayer doctor` lists the rows concerned.",
+        hint="Restore its row from a backup, and find out what changed or moved it.",
     )
 
 
@@ -20,5 +20,5 @@ def not_sealed() -> PlaintextFound:
     """The error for a stored value that is no envelope at all."""
     return PlaintextFound(
         "a sealed column holds a value that was never sealed",
-        hint="Seal what is already stored with `vaultlayer backfill` before reading the column.",
+        hint="Find out what wrote past vaultlayer, and seal the stored values before reading.",
     )
