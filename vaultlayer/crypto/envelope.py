@@ -102,7 +102,7 @@ def key_id_of(envelope: bytes) -> bytes:
     try:
         if envelope[:3] in _SUITE_ITEM and len(envelope) > OVERHEAD:
             return envelope[3:19]
-    except TypeError:
+    except (TypeError, KeyError):
         pass
     raise _refusal(envelope)
 
