@@ -2,74 +2,64 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import struct
 import time
-import weakref
-from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer.audit.event import OUTCOMES, SLOT, Spec, access_context, clip, events_of, timestamp
-from vaultlayer.audit.log import DEADLINE, Durability, Guard, Log, folder, unavailable
-from vaultlayer.audit.segment import MAX_DEFINITIONS, Segment
-from vaultlayer.errors import AuditUnavailable, ConfigurationError
+from vaultlayer.audit.definitions import Access, Kind, Spec, definition
+from vaultlayer.audit.event import access_context, timestamp
+from vaultlayer.audit.files import Durability, Guard, at_exit_and_fork, folder, unavailable
+from vaultlayer.audit.segment import Segment
+from vaultlayer.audit.slots import SLOT, events_of, refs_by_spec
+from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-_PACK = struct.Struct("16s4s").pack_into
-
-
-@dataclass(slots=True)
-class _Access:
-    number: int
-    context: dict[str, Any]
-    segment: Segment | None  # where it opened, and from which byte on its slots can be
-    start: int
-    specs: dict[tuple[object, ...], tuple[bytes, Spec]] = field(default_factory=dict)
-    closed_in: int | None = None
+    from vaultlayer.audit.log import Log
 
 
 class Journal:
     """The journal of one process, under ``<directory>/journal/``.
 
-    ``append(prefix, ref)`` records that the record or person ``ref`` is about to be
-    touched as ``spec`` said; when it returns the record outlives the process
-    (``durability="process"``) or the machine (``"power"``), and the value may be
-    released. If it can't be kept, ``append`` raises ``AuditUnavailable``.
+    ``append(prefix, ref)`` notes that ``ref`` (16 bytes: a ``log_ref``, or zeros) is about
+    to be touched as ``spec`` said. When it returns, the note outlives the process
+    (``durability="process"``) or the machine (``"power"``), and the value may be released;
+    else it raises ``AuditUnavailable``. Any thread may use it. A forked child goes on in a
+    journal of its own, its open accesses included.
 
-    Any thread may use it. A forked child goes on in a journal of its own, open accesses
-    included. Fetch ``journal.append`` anew for each batch: it changes with the segment
-    (an old one stays correct, but slower).
+    ``append`` is bound to the current segment: fetch it anew for each batch of reads. One
+    kept longer stays correct and gets slower.
     """
 
     append: Callable[[bytes, bytes], None]
 
     def __init__(self, directory: Path, *, durability: Durability = "process", log: Log) -> None:
         self._folder = folder(directory, "journal")
-        self._durability = durability
+        self._power = durability == "power"
         self._log = log
-        self._accesses: dict[int, _Access] = {}
+        self._accesses: dict[int, Access] = {}
         self._specs: dict[int, Spec] = {}
         self._numbers = count(1)
         self._closed = False
-        self._detach()
+        self._segment: Segment | None = None
+        self._full: list[Segment] = []  # left behind by the current one, not in the log yet
+        self.forked()
         self._roll(None)
-        _at_exit_and_fork(self)
+        at_exit_and_fork(self)
 
     def open_access(self, context: Mapping[str, object]) -> int:
-        """Begin an access; its number. ``context``: see ``event.access_context``."""
-        segment = self._segment
+        """Begin an access and return its number; for ``context`` see ``event.access_context``."""
+        self._log.check()
         number = next(self._numbers)
-        cleaned = access_context(context)
-        cleaned["opened"] = timestamp(time.time())
-        cleaned["access"] = f"{self._shard}.{number}"
+        told = access_context(context)
+        told["access"] = f"{self._shard}.{number}"
+        told["opened"] = timestamp(time.time())
+        segment = self._segment
         start = segment.position() if segment else 0
-        self._accesses[number] = _Access(number, cleaned, segment, start)
+        self._accesses[number] = Access(number, told, segment, start)
         return number
 
     def spec(
@@ -81,246 +71,185 @@ class Journal:
         outcome: str,
         reason: str = "",
     ) -> bytes:
-        """Define what slots with the returned 4-byte prefix mean; in the kernel on return.
+        """Define a kind of note and return its 4-byte prefix; in the kernel on return.
 
-        ``outcome`` is ``allow``, ``mask`` or ``deny``; ``reason`` a stable code. Asking
-        again with the same arguments gives the same prefix.
+        :param action: ``read``, ``write``, ``search``, ...; the event's name.
+        :param outcome: ``allow``, ``mask`` or ``deny``.
+        :param reason: a stable code. The same arguments give the same prefix.
         """
+        kind = entity, tuple(fields), action, outcome, reason
         opened = self._accesses.get(access)
         if opened is None or opened.closed_in is not None:
-            raise ConfigurationError("this access is not open", "Read within the access's block.")
-        key = (entity, tuple(fields), action, outcome, reason)
-        known = opened.specs.get(key)
-        if known is not None:
-            return known[0]
-        if outcome not in OUTCOMES:
-            raise ConfigurationError("an outcome is allow, mask or deny")
-        names = tuple(clip(name) for name in fields)
-        prefix, full = self._define(opened, key, names)
-        if full is not None:
-            self._roll(full)
-        return prefix
-
-    def _define(
-        self, access: _Access, key: tuple[Any, ...], names: tuple[str, ...]
-    ) -> tuple[bytes, Segment | None]:
-        entity, _, action, outcome, reason = key
-        if self._segment is None:
-            self._roll(None)
-        with self._state:
-            segment = self._current()
-            number = next(self._numbers)
-            spec = Spec(
-                number, access.number, access.context,
-                clip(entity), names, clip(action), outcome, clip(reason),
-            )  # fmt: skip
-            lines = [_spec_line(spec)]
-            if not access.specs:
-                lines.insert(0, _access_line(access))
-            segment.define(lines)
-            prefix = number.to_bytes(4, "little")
-            self._specs[number] = spec
-            access.specs[key] = prefix, spec
-            return (
-                prefix,
-                segment if segment.defined > segment.inherited + MAX_DEFINITIONS else None,
+            raise ConfigurationError(
+                "this access is not open", hint="Read within the block of vault.access()."
             )
+        spec = opened.specs.get(kind) or self._define(opened, kind)
+        return spec.number.to_bytes(4, "little")
 
     def append_many(self, prefix: bytes, refs: Sequence[bytes]) -> None:
-        """``append`` for each of ``refs``, at once; all are recorded when it returns."""
-        rest = refs
-        while rest:
+        """``append`` for each of ``refs``, at once; all are noted when it returns."""
+        while refs:
             segment = self._segment
             try:
-                done = segment.put_many(prefix, rest) if segment else 0
-            except ValueError:
-                if segment is self._segment:
-                    raise
+                done = segment.put_many(prefix, refs) if segment else 0
+                if done and segment and self._power:
+                    segment.sync()
+            except ValueError:  # retired while we were at it
                 continue
-            if done and segment and self._durability == "power":
-                self._sync(segment)
-            rest = rest[done:]
-            if rest:
+            except (IndexError, TypeError):
+                raise _misuse() from None
+            refs = refs[done:]
+            if refs:
                 self._roll(segment)
 
     def close_access(self, access: int) -> None:
-        """Turn the access's slots into log events. A second call does nothing.
+        """Turn the access's notes into log events; a second call does nothing.
 
-        When the log fails (``AuditUnavailable``) the slots stay in the journal and are
-        logged with their segment, or by ``recover``.
+        When the log can't take them (``AuditUnavailable``) they stay in the journal, to be
+        logged with their segment or by ``recover``.
         """
         opened = self._accesses.get(access)
         if opened is None or opened.closed_in is not None:
             return
+        opened.closed_in = self._segment.number if self._segment else 0
         if not opened.specs:
             del self._accesses[access]
             return
         with self._settling:
-            self._settle_waiting()
-            segment = self._segment
-            opened.closed_in = segment.number if segment else 0
-            if segment is None or self._closed:
-                return
-            start = opened.start if opened.segment is segment else 0
-            end = segment.position()
-            slots = segment.map[start:end]
-            specs = {spec.number: spec for _, spec in opened.specs.values()}
-            events = events_of(slots, specs, self._place(segment, start, end))
-            if events:
-                self._log.write_all(events)
-                segment.clear(start, slots, specs)
+            self._log_full()
+            if self._segment is not None:
+                self._log_access(opened, self._segment)
 
     def close(self) -> None:
-        """Log everything, delete the journal's files, refuse what comes later."""
+        """Log all notes and delete the journal's files; what comes later is refused."""
         with self._settling:
-            if self._closed:
-                return
-            with self._state:
+            with self._changing:
                 self._closed = True
                 if self._segment is not None:
-                    self._waiting.append(self._segment)
-            self._settle_waiting()
+                    self._full.append(self._segment)
+                self._segment = None
+                self.append = self._append_first
+            for segment in self._full:
+                segment.map.close()
+            self._log_full()
+
+    def forked(self) -> None:
+        """Let go of all files: after a fork they are the parent's. Ours are made at first use."""
+        for segment in [*self._full, *filter(None, [self._segment])]:
+            segment.release()
+        self._segment, self._full, self._shard = None, [], ""
+        self._changing, self._settling = Guard(), Guard()
+        self.append = self._append_first
+
+    def _define(self, access: Access, kind: Kind) -> Spec:
+        while (segment := self._segment) is None or not segment.usable:
+            self._roll(segment)
+        with self._changing:
+            known = access.specs.get(kind)
+            if known is not None:  # another thread was first
+                return known
+            spec = Spec.of(next(self._numbers), access, kind)
+            self._current().define([definition(spec, first=not access.specs)])
+            self._specs[spec.number] = access.specs[kind] = spec
+        return spec
 
     def _use(self, segment: Segment) -> None:
-        """Make ``segment`` the current one."""
-        take, slots = segment.take, segment.map
+        """Make ``segment`` the current one, and ``append`` as fast as it can be."""
+        take, slots, pack = segment.take, segment.map, struct.Struct("16s4s").pack_into
 
         def append(prefix: bytes, ref: bytes) -> None:
             try:
-                _PACK(slots, take(), ref, prefix)
-            except (StopIteration, ValueError):  # full, or already retired
+                pack(slots, take(), ref, prefix)
+            except (StopIteration, ValueError):  # full, or retired meanwhile
                 self._roll(segment)
                 self.append(prefix, ref)
             except (TypeError, struct.error):
-                raise unavailable(
-                    "a journal slot takes a 4-byte prefix and a 16-byte ref"
-                ) from None
+                raise _misuse() from None
 
         def append_synced(prefix: bytes, ref: bytes) -> None:
-            append(prefix, ref)
-            self._sync(segment)
+            try:
+                pack(slots, take(), ref, prefix)
+                segment.sync()
+            except (StopIteration, ValueError):
+                self._roll(segment)
+                self.append(prefix, ref)
+            except (TypeError, struct.error):
+                raise _misuse() from None
 
         self._segment = segment
-        self.append = append_synced if self._durability == "power" else append
-
-    def _roll(self, full: Segment | None) -> None:
-        """Move on to a new segment, unless another thread already has; log the full one."""
-        if self._waiting:
-            self._retire()
-        with self._state:
-            if self._closed:
-                raise unavailable("the audit journal is closed")
-            if self._segment is not full:
-                return
-            self._shard = self._log.ready()
-            number = full.number + 1 if full else 0
-            fresh = Segment(self._folder, self._shard, number, sync=self._durability == "power")
-            fresh.define(self._definitions())
-            fresh.inherited = fresh.defined
-            if full is not None:
-                self._waiting.append(full)
-            self._use(fresh)
-        self._retire()
-
-    def _definitions(self) -> Iterator[dict[str, Any]]:
-        """What a new segment begins with: itself and all that is still open."""
-        yield {"journal": self._shard, "v": 1}
-        for access in list(self._accesses.values()):
-            if access.specs and access.closed_in is None:
-                yield _access_line(access)
-                yield from (_spec_line(spec) for _, spec in access.specs.values())
-
-    def _forget(self, logged: int) -> None:
-        """Drop accesses closed before the segment ``logged``: a late thread had that one."""
-        for access in list(self._accesses.values()):
-            if access.closed_in is not None and access.closed_in < logged:
-                for _, spec in access.specs.values():
-                    self._specs.pop(spec.number, None)
-                self._accesses.pop(access.number, None)
-
-    def _retire(self) -> None:
-        with self._settling:
-            self._settle_waiting()
-
-    def _settle_waiting(self) -> None:
-        """Log and delete the full segments."""
-        while self._waiting:
-            segment = self._waiting[0]
-            slots = segment.retire()
-            events = events_of(slots, self._specs, self._place(segment, 0, len(slots)))
-            if events:
-                self._log.write_all(events)
-            segment.delete()
-            self._waiting.pop(0)
-            self._forget(segment.number)
-
-    def _place(self, segment: Segment, start: int, end: int) -> dict[str, object]:
-        first, last = start // SLOT.size, end // SLOT.size - 1
-        return {"shard": self._shard, "segment": segment.number, "first": first, "last": last}
-
-    def _sync(self, segment: Segment) -> None:
-        began = time.monotonic()
-        try:
-            segment.sync()
-        except OSError as error:
-            raise unavailable("the audit journal could not be synced", error) from error
-        if time.monotonic() - began > DEADLINE:
-            raise unavailable(f"the audit journal took over {DEADLINE:g} s to sync")
-
-    def _current(self) -> Segment:
-        if self._closed or self._segment is None:
-            raise unavailable("the audit journal is closed")
-        return self._segment
-
-    def _detach(self) -> None:
-        self._segment: Segment | None = None
-        self._waiting: list[Segment] = []
-        self._shard = ""
-        self._state, self._settling = Guard(), Guard()
-        self.append = self._append_first
+        self.append = append_synced if self._power else append
 
     def _append_first(self, prefix: bytes, ref: bytes) -> None:
         self._roll(None)
         self.append(prefix, ref)
 
-    def _forked(self) -> None:
-        """In a forked child: the parent's files are the parent's; ours are made at first use."""
-        inherited = [*self._waiting, self._segment]
-        self._detach()
-        for segment in inherited:
-            if segment is not None:
-                segment.release()
+    def _roll(self, spent: Segment | None) -> None:
+        """Go on in a new segment, unless another thread has seen to it; log the spent one."""
+        if self._full:  # the log lags: no third segment before the first is logged
+            self._retire()
+        with self._changing:
+            if self._closed:
+                raise unavailable("the audit journal is closed")
+            if self._segment is not spent:
+                return
+            self._shard = self._log.ready()
+            number = spent.number + 1 if spent else 0
+            definitions = self._definitions()
+            segment = Segment(self._folder, self._shard, number, definitions, power=self._power)
+            self._use(segment)
+            if spent:
+                self._full.append(spent)
+        self._retire()
+
+    def _definitions(self) -> Iterator[dict[str, Any]]:
+        """What a new segment's file begins with: the specs of all open accesses."""
+        for access in list(self._accesses.values()):
+            if access.closed_in is None:
+                yield from access.definitions()
+
+    def _retire(self) -> None:
+        with self._settling:
+            self._log_full()
+
+    def _log_full(self) -> None:
+        while self._full:
+            segment = self._full[0]
+            refs = refs_by_spec(segment.retire())
+            events = events_of(refs, self._specs, self._place(segment, 0, segment.position()))
+            if events:
+                self._log.write_all(events)
+            segment.delete()
+            self._full.pop(0)
+            self._forget(segment.number)
+
+    def _log_access(self, access: Access, segment: Segment) -> None:
+        start = access.start if access.segment is segment else 0
+        slots = segment.read(start)
+        specs = {spec.number: spec for spec in access.specs.values()}
+        found = refs_by_spec(slots)
+        mine = {number: refs for number, refs in found.items() if number in specs}
+        events = events_of(mine, specs, self._place(segment, start, start + len(slots)))
+        if events:
+            self._log.write_all(events)
+            segment.clear(start, slots, found, specs)
+
+    def _place(self, segment: Segment, start: int, end: int) -> dict[str, object]:
+        first, last = start // SLOT.size, end // SLOT.size - 1
+        return {"shard": self._shard, "segment": segment.number, "first": first, "last": last}
+
+    def _forget(self, logged: int) -> None:
+        """Drop accesses closed before the segment just logged; it had their last notes."""
+        for access in list(self._accesses.values()):
+            if access.closed_in is not None and access.closed_in < logged:
+                del self._accesses[access.number]
+                for spec in access.specs.values():
+                    del self._specs[spec.number]
+
+    def _current(self) -> Segment:
+        if self._segment is None:
+            raise unavailable("the audit journal is closed")
+        return self._segment
 
 
-def _access_line(access: _Access) -> dict[str, Any]:
-    return {"opened": access.number, "context": access.context}
-
-
-def _spec_line(spec: Spec) -> dict[str, Any]:
-    return {
-        "spec": spec.number,
-        "of": spec.access,
-        "entity": spec.entity,
-        "fields": list(spec.fields),
-        "action": spec.action,
-        "outcome": spec.outcome,
-        "reason": spec.reason,
-    }
-
-
-def _at_exit_and_fork(journal: Journal) -> None:
-    reference = weakref.ref(journal)
-
-    def forked() -> None:
-        alive = reference()
-        if alive is not None:
-            alive._forked()
-
-    def leaving() -> None:
-        alive = reference()
-        if alive is not None:
-            with suppress(AuditUnavailable):  # what can't be logged now is recovered later
-                alive.close()
-
-    os.register_at_fork(after_in_child=forked)
-    atexit.register(leaving)
+def _misuse() -> Exception:
+    return ConfigurationError("a note is a 4-byte prefix of spec() and a 16-byte ref")

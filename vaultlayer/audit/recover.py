@@ -8,39 +8,45 @@ import json
 import os
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer.audit.event import SLOT, Spec, events_of, ref_texts
-from vaultlayer.audit.log import Log, folder, last_line, unavailable
+from vaultlayer.audit.definitions import Spec, read_definitions
+from vaultlayer.audit.files import folder, lines_backwards, unavailable
+from vaultlayer.audit.log import Log
+from vaultlayer.audit.slots import SLOT, events_of, refs_by_spec, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+    from pathlib import Path
 
-Logged = dict[tuple[object, ...], list[tuple[int, int, frozenset[str]]]]
+_Logged = dict[tuple[object, ...], list[tuple[int, int, frozenset[str]]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What was finished of one shard: slots that were not in the log yet, bytes cut off its end."""
+    """What was finished of one shard.
+
+    ``notes``: journal slots that were not in the log yet; ``torn``: bytes of a record that
+    was cut off by the crash, removed from the shard's end (its notes are among ``notes``).
+    """
 
     shard: str
-    slots: int
+    notes: int
     torn: int
 
 
 def recover(directory: Path) -> list[Recovered]:
-    """Finish the shards of dead processes under ``directory``; those of living ones are left.
+    """Finish the shards of dead processes under ``directory``; leave those of living ones.
 
-    Safe to run at any time and by several processes at once; it may be killed and run
-    again. Raises ``AuditUnavailable`` when the directory can't be read or written.
+    Each dead shard is continued: a ``recover`` record, an event marked ``recovered`` for
+    what only the journal knew, a ``close`` record. May be run at any time, by several
+    processes at once, and again after it was killed. Raises ``AuditUnavailable`` when the
+    directory can't be read or written.
     """
     logs, journals = folder(directory, "log"), folder(directory, "journal")
+    shards = {path.stem for path in logs.glob("*.jsonl")}
+    shards |= {_shard_and_segment(path)[0] for path in journals.glob("*.*")}
     try:
-        shards = {path.stem for path in logs.glob("*.jsonl")}
-        shards |= {
-            path.name.split(".slots")[0].rpartition(".")[0] for path in journals.glob("*.slots")
-        }
         finished = [_finish(directory, shard) for shard in sorted(shards)]
     except OSError as error:
         raise unavailable("the audit directory can't be recovered", error) from error
@@ -52,109 +58,104 @@ def _finish(directory: Path, shard: str) -> Recovered | None:
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:  # its process is alive, or another recovery is at work
-        os.close(descriptor)
+        segments = _segments(directory / "journal", shard)
+        torn = _cut_torn_tail(descriptor, path)
+        if not (segments or torn) and _is_finished(path):
+            return None
+        log = Log.resume(directory, shard, descriptor)
+    except BlockingIOError:  # its process is alive, or another recovery is at it
         return None
-    segments = _segments(directory / "journal", shard)
-    size = os.fstat(descriptor).st_size
-    if not size and not segments:  # its process died before it wrote anything
-        path.unlink()
+    finally:
         os.close(descriptor)
-        return None
-    torn = _cut_torn_tail(descriptor, size)
-    last = last_line(descriptor, size - len(torn))
-    if not torn and not segments and last and json.loads(last)["event"] == "close":
-        os.close(descriptor)
-        return None
-    log = Log.resume(directory, shard, descriptor)
-    note = {"torn": len(torn), "torn_sha256": hashlib.sha256(torn).hexdigest()} if torn else {}
-    log.write("recover", **note)
-    slots = sum(_recover_segment(log, segment) for segment in segments)
+    digest = {"torn_sha256": hashlib.sha256(torn).hexdigest()} if torn else {}
+    log.write("recover", torn=len(torn), **digest)
+    notes = sum(_recover_segment(log, number, paths) for number, paths in segments)
     log.close()
-    return Recovered(shard, slots, len(torn))
+    return Recovered(shard, notes, len(torn))
 
 
-def _segments(journals: Path, shard: str) -> list[Path]:
-    return sorted(journals.glob(f"{shard}.*.slots"))
+def _shard_and_segment(path: Path) -> tuple[str, int]:
+    shard, number, _ = path.name.rsplit(".", 2)
+    return shard, int(number)
 
 
-def _cut_torn_tail(descriptor: int, size: int) -> bytes:
+def _segments(journals: Path, shard: str) -> list[tuple[int, list[Path]]]:
+    """The shard's segments in order, each with its files, the slots last."""
+    found: dict[int, list[Path]] = defaultdict(list)
+    for path in sorted(journals.glob(f"{shard}.*")):
+        found[_shard_and_segment(path)[1]].append(path)
+    return sorted(found.items())
+
+
+def _cut_torn_tail(descriptor: int, path: Path) -> bytes:
     """Remove and return what follows the last newline."""
-    last = (
-        last_line(descriptor, size) if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
-    )
-    if last:
-        os.ftruncate(descriptor, size - len(last))
-    return last
+    size = os.fstat(descriptor).st_size
+    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+        return b""
+    torn = next(lines_backwards(path))
+    os.ftruncate(descriptor, size - len(torn))
+    return torn
 
 
-def _recover_segment(log: Log, path: Path) -> int:
-    number = int(path.suffixes[-2][1:])
-    specs = _read_definitions(path.with_suffix(".jsonl"))
-    slots = bytearray(path.read_bytes())
+def _is_finished(path: Path) -> bool:
+    """Whether the shard ends with its close record; one without any record never began."""
+    last = next(lines_backwards(path), b"")
+    if not last:
+        path.unlink()
+    try:
+        return not last or json.loads(last)["event"] == "close"
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _recover_segment(log: Log, number: int, paths: list[Path]) -> int:
+    definitions, slots_path = (paths[0].with_suffix(suffix) for suffix in (".jsonl", ".slots"))
+    specs = read_definitions(definitions)
+    slots = bytearray(slots_path.read_bytes() if slots_path.exists() else b"")
     del slots[len(slots) // SLOT.size * SLOT.size :]
-    _drop_logged(slots, specs, _logged(log, number))
+    _drop_logged(slots, specs, _logged(log.path, number))
     place = {"shard": log.shard, "segment": number, "first": 0, "last": len(slots) // SLOT.size - 1}
-    events = [{**event, "recovered": True} for event in events_of(bytes(slots), specs, place)]
+    refs = refs_by_spec(bytes(slots))
+    events = [{**event, "recovered": True} for event in events_of(refs, specs, place)]
     if events:
         log.write_all(events)
-    path.with_suffix(".jsonl").unlink(missing_ok=True)
-    path.unlink()
-    return sum(1 for _, spec in SLOT.iter_unpack(slots) if spec)
+    slots_path.unlink(missing_ok=True)
+    definitions.unlink(missing_ok=True)
+    return sum(len(some) for spec, some in refs.items() if spec)
 
 
-def _read_definitions(path: Path) -> dict[int, Spec]:
-    contexts: dict[int, dict[str, Any]] = {}
-    specs: dict[int, Spec] = {}
-    for line in _lines(path):
-        if "opened" in line:
-            contexts[line["opened"]] = line["context"]
-        elif "spec" in line:
-            specs[line["spec"]] = Spec(
-                line["spec"],
-                line["of"],
-                contexts[line["of"]],
-                line["entity"],
-                tuple(line["fields"]),
-                line["action"],
-                line["outcome"],
-                line["reason"],
-            )
-    return specs
+def _logged(path: Path, segment: int) -> _Logged:
+    """What the log has of this segment already: the process died before it cleared its slots.
 
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    data = path.read_bytes() if path.exists() else b""
-    for line in data.split(b"\n")[:-1]:  # what follows the last newline was never promised
-        yield json.loads(line)
-
-
-def _logged(log: Log, segment: int) -> Logged:
-    """What the log already has of this segment: the process died before it cleared the slots."""
-    found: Logged = defaultdict(list)
-    mark = b'"segment":%d,' % segment
-    with log.path.open("rb") as lines:
-        for line in lines:
-            if mark in line:
-                event = json.loads(line)
-                place, fields = event["journal"], frozenset(event["fields"])
-                for ref in event["refs"]:
-                    found[_key(event, ref)].append((place["first"], place["last"], fields))
+    Segments are logged in order, so the search, from the end, stops at an earlier one.
+    """
+    found: _Logged = defaultdict(list)
+    for line in lines_backwards(path):
+        if b'"journal":' not in line:
+            continue
+        event = json.loads(line)
+        place = event["journal"]
+        if place["segment"] < segment:
+            break
+        if place["segment"] == segment:
+            span = place["first"], place["last"], frozenset(event.get("fields", ()))
+            for ref in event["refs"]:
+                found[_key(event, ref)].append(span)
     return found
 
 
-def _key(event: dict[str, Any], ref: str) -> tuple[object, ...]:
+def _key(event: Mapping[str, Any], ref: str) -> tuple[object, ...]:
     names = ("access", "entity", "event", "decision", "reason_code")
     return (*(event.get(name) for name in names), ref)
 
 
-def _drop_logged(slots: bytearray, specs: dict[int, Spec], logged: Logged) -> None:
+def _drop_logged(slots: bytearray, specs: dict[int, Spec], logged: _Logged) -> None:
     if not logged:
         return
     for index, (ref, number) in enumerate(SLOT.iter_unpack(bytes(slots))):
         spec = specs.get(number)
         if spec is None:
             continue
-        for first, last, fields in logged.get(_key(spec.event(), ref_texts([ref])[0]), ()):
-            if first <= index <= last and fields.issuperset(spec.fields):
-                slots[index * SLOT.size : (index + 1) * SLOT.size] = bytes(SLOT.size)
+        spans = logged.get(_key(spec.event(), texts([ref])[0]), ())
+        if any(a <= index <= b and fields.issuperset(spec.fields) for a, b, fields in spans):
+            slots[index * SLOT.size : (index + 1) * SLOT.size] = bytes(SLOT.size)

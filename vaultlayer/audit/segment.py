@@ -2,128 +2,156 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+from contextlib import ExitStack
 from itertools import groupby, islice
 from operator import length_hint
 from typing import TYPE_CHECKING
 
-from vaultlayer.audit.event import SLOT, canonical
-from vaultlayer.audit.log import sync_data, sync_folder, unavailable
+from vaultlayer.audit.event import canonical
+from vaultlayer.audit.files import File, sync_folder, unavailable
+from vaultlayer.audit.slots import SLOT
+from vaultlayer.errors import AuditUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
 SLOTS = 52_428  # 1 MiB of slots
 MAX_DEFINITIONS = 1 << 20  # bytes after which the journal moves on to a new segment
+_SIZE = SLOTS * SLOT.size
 
 
 class Segment:
     """``<shard>.<number>.jsonl`` (definitions) and ``<shard>.<number>.slots``.
 
-    A slot is 20 bytes: ``log_ref`` 16 ‖ spec number u32 LE, zero while unused and zero
-    again once its record is in the log. Its page belongs to the kernel, so what is in a
-    slot outlives the process. ``take`` hands out offsets and is atomic in CPython.
+    The slots are mapped: their pages belong to the kernel, so what is in a slot outlives
+    the process. ``take`` hands out offsets of slots; it is one C call, hence atomic.
     """
 
-    def __init__(self, folder: Path, shard: str, number: int, *, sync: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shard: str,
+        number: int,
+        definitions: Iterable[Mapping[str, object]],
+        *,
+        power: bool,
+    ) -> None:
         self.number = number
-        self.definitions_path = folder / f"{shard}.{number}.jsonl"
-        self.slots_path = folder / f"{shard}.{number}.slots"
-        self.defined = 0  # bytes of definitions, and how many were copied in at the start
-        self.inherited = 0
-        self._sync = sync
-        size = SLOTS * SLOT.size
-        self._fd = self._slots_fd = -1
+        self._power = power
+        self._paths = [folder / f"{shard}.{number}.{suffix}" for suffix in ("slots", "jsonl")]
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self._slots_fd = os.open(self.slots_path, flags, 0o600)
-            _allocate(self._slots_fd, size)
-            self.map = mmap.mmap(self._slots_fd, size)
-            self._fd = os.open(self.definitions_path, flags | os.O_APPEND, 0o600)
-            if sync:
-                sync_folder(folder)
-        except OSError as error:
-            self.delete()
+            with ExitStack() as undo:
+                for path in self._paths:
+                    undo.callback(path.unlink, missing_ok=True)
+                slots = _create(self._paths[0], 0, undo)
+                texts = _create(self._paths[1], os.O_APPEND, undo)
+                _allocate(slots)
+                self._slots, self._definitions = File(slots), File(texts)
+                self.map = mmap.mmap(slots, _SIZE)
+                self.define(definitions)
+                if power:
+                    sync_folder(folder)
+                undo.pop_all()
+        except (OSError, AuditUnavailable) as error:
             raise unavailable("the audit journal can't be extended", error) from error
-        self._offsets = iter(range(0, size, SLOT.size))
+        self._full_at = self._definitions.size + MAX_DEFINITIONS
+        self._offsets = iter(range(0, _SIZE, SLOT.size))
         self.take = self._offsets.__next__
 
     def define(self, definitions: Iterable[Mapping[str, object]]) -> None:
         """Append definitions in one write; they are in the kernel when this returns."""
         data = b"".join([canonical(definition) + b"\n" for definition in definitions])
-        try:
-            status = os.fstat(self._fd)
-            if not status.st_nlink:
-                raise unavailable("the audit journal's file was removed while it was in use")
-            if status.st_size != self.defined:  # an interrupted or cut-off write
-                os.ftruncate(self._fd, self.defined)
-            if os.write(self._fd, data) != len(data):
-                raise unavailable("the audit journal's disk is full")
-            self.defined += len(data)
-            if self._sync:
-                sync_data(self._fd)
-        except OSError as error:
-            raise unavailable("the audit journal can't be written", error) from error
+        self._slots.check()
+        self._definitions.check()
+        self._definitions.write(data)
+        if self._power:
+            self._definitions.sync()
+
+    @property
+    def usable(self) -> bool:
+        """Whether slots and definitions can still be put into it."""
+        broken = self.map.closed or self._definitions.broken or self._slots.broken
+        return not broken and self._definitions.size < self._full_at
 
     def put_many(self, prefix: bytes, refs: Sequence[bytes]) -> int:
-        """Fill up to ``len(refs)`` slots; how many there was room for."""
+        """Fill as many slots as there is room for, at most ``len(refs)``; how many.
+
+        Raises ``ValueError`` once the segment is retired.
+        """
         taken = list(islice(self._offsets, len(refs)))
-        data = prefix.join(refs[: len(taken)]) + prefix if taken else b""
-        if len(data) != SLOT.size * len(taken):
-            raise ValueError("a ref is 16 bytes")
-        if taken and taken[-1] - taken[0] == SLOT.size * (len(taken) - 1):
-            self.map[taken[0] : taken[-1] + SLOT.size] = data
-        else:  # another thread took some in between
-            for offset, ref in zip(taken, refs, strict=False):
+        if not taken:
+            return 0
+        first, end = taken[0], taken[-1] + SLOT.size
+        some = refs[: len(taken)]
+        if end - first == SLOT.size * len(taken):
+            self.map[first:end] = prefix.join(some) + prefix
+        else:  # other threads took some in between
+            for offset, ref in zip(taken, some, strict=True):
                 self.map[offset : offset + SLOT.size] = ref + prefix
         return len(taken)
 
     def position(self) -> int:
         """Bytes of slots handed out so far."""
-        return (SLOTS - length_hint(self._offsets)) * SLOT.size
+        return _SIZE - length_hint(self._offsets) * SLOT.size
 
-    def clear(self, start: int, slots: bytes, numbers: Collection[int]) -> None:
-        """Zero the slots of these spec numbers among ``slots``, read from ``start`` on.
+    def read(self, start: int) -> bytes:
+        """The slots from byte ``start`` up to the position, mapped or not."""
+        return os.pread(self._slots.descriptor, self.position() - start, start)
 
-        Others' slots, and those still empty when ``slots`` was read, are left alone.
+    def clear(self, start: int, slots: bytes, found: Iterable[int], mine: Container[int]) -> None:
+        """Zero the slots numbered ``mine`` among ``slots``, read at ``start``, all ``found``.
+
+        Others' slots, and those that were empty when ``slots`` was read, are left alone.
         """
+        if all(number in mine for number in found):
+            os.pwrite(self._slots.descriptor, bytes(len(slots)), start)
+            return
         used = [number for _, number in SLOT.iter_unpack(slots)]
-        place = start
-        for mine, run in groupby(used, numbers.__contains__):
-            length = SLOT.size * sum(1 for _ in run)
-            if mine:
-                self.map[place : place + length] = bytes(length)
-            place += length
+        for my_own, run in groupby(used, mine.__contains__):
+            end = start + SLOT.size * sum(1 for _ in run)
+            if my_own:
+                os.pwrite(self._slots.descriptor, bytes(end - start), start)
+            start = end
 
     def sync(self) -> None:
-        sync_data(self._slots_fd)
+        """Put the slots on the disk; after a failure the segment takes no more."""
+        try:
+            self._slots.sync()
+        except AuditUnavailable:
+            if self._slots.broken:
+                self.map.close()
+            raise
 
     def retire(self) -> bytes:
-        """Unmap, then read: a thread that comes late finds the map closed and goes elsewhere."""
+        """Unmap, then read: a thread that comes late finds no map and goes elsewhere."""
         self.map.close()
-        return os.pread(self._slots_fd, SLOTS * SLOT.size, 0)
+        return self.read(0)
 
     def release(self) -> None:
         """Let go of both files without touching them."""
-        if hasattr(self, "map"):
-            self.map.close()
-        for descriptor in (self._fd, self._slots_fd):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._fd = self._slots_fd = -1
+        for held in (self.map, self._slots, self._definitions):
+            held.close()
 
     def delete(self) -> None:
-        """Remove both files: everything in them is in the log. Slots go last."""
+        """Remove both files, the slots first: what they held is in the log."""
         self.release()
-        self.definitions_path.unlink(missing_ok=True)
-        self.slots_path.unlink(missing_ok=True)
+        for path in self._paths:
+            path.unlink(missing_ok=True)
 
 
-def _allocate(descriptor: int, size: int) -> None:
+def _create(path: Path, flag: int, undo: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flag, 0o600)
+    undo.callback(os.close, descriptor)
+    return descriptor
+
+
+def _allocate(descriptor: int) -> None:
     """Claim the disk space now, so that a full disk fails here and not at a slot."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-    else:  # macOS
-        os.pwrite(descriptor, bytes(size), 0)
+        os.posix_fallocate(descriptor, 0, _SIZE)
+    elif os.pwrite(descriptor, bytes(_SIZE), 0) < _SIZE:  # macOS
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,97 @@
+"""What the numbers in a journal's slots stand for, and the lines that say so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vaultlayer.audit.event import clip
+from vaultlayer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from vaultlayer.audit.segment import Segment
+
+OUTCOMES = frozenset({"allow", "mask", "deny"})
+
+Kind = tuple[str, tuple[str, ...], str, str, str]  # entity, fields, action, outcome, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Who does what with which fields, and what came of it."""
+
+    number: int
+    access: int
+    context: Mapping[str, Any]
+    entity: str
+    fields: tuple[str, ...]
+    action: str
+    outcome: str
+    reason: str
+
+    @classmethod
+    def of(cls, number: int, access: Access, kind: Kind) -> Spec:
+        """A new spec of an access; its names are bounded like all texts in the log."""
+        entity, fields, action, outcome, reason = kind
+        if outcome not in OUTCOMES:
+            raise ConfigurationError("an outcome is allow, mask or deny")
+        names = tuple(clip(name) for name in fields)
+        told = clip(entity), names, clip(action), outcome, clip(reason)
+        return cls(number, access.number, access.context, *told)
+
+    def event(self) -> dict[str, Any]:
+        """What all events about this spec's slots say alike; the fields come later."""
+        told = {"event": self.action, "decision": self.outcome, "entity": self.entity}
+        if self.reason:
+            told["reason_code"] = self.reason
+        return {**self.context, **told}
+
+
+@dataclass(slots=True)
+class Access:
+    """An access as the journal knows it: from ``open_access`` until its last note is logged."""
+
+    number: int
+    context: dict[str, Any]
+    segment: Segment | None  # the one it opened in, and the byte from which its slots can be
+    start: int
+    specs: dict[Kind, Spec] = field(default_factory=dict)
+    closed_in: int | None = None  # the segment's number
+
+    def definitions(self) -> Iterator[dict[str, Any]]:
+        """The lines that define all its specs so far."""
+        for place, spec in enumerate(self.specs.values()):
+            yield definition(spec, first=place == 0)
+
+
+def definition(spec: Spec, *, first: bool) -> dict[str, Any]:
+    """The line that defines a spec; the first of an access carries the context for all."""
+    line = {
+        "spec": spec.number,
+        "access": spec.access,
+        "entity": spec.entity,
+        "fields": list(spec.fields),
+        "action": spec.action,
+        "outcome": spec.outcome,
+        "reason": spec.reason,
+    }
+    return {**line, "context": spec.context} if first else line
+
+
+def read_definitions(path: Path) -> dict[int, Spec]:
+    """The specs a journal's file defines, by number; a line that is not whole defines none."""
+    contexts: dict[int, Mapping[str, Any]] = {}
+    specs: dict[int, Spec] = {}
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        try:
+            told = json.loads(line)
+            context = contexts.setdefault(told["access"], told.pop("context", None))
+            number, fields = told.pop("spec"), tuple(told.pop("fields"))
+            specs[number] = Spec(number=number, fields=fields, context={**context}, **told)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue  # cut off by a full disk or a power cut: nothing was noted under it
+    return specs

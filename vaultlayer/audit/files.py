@@ -1,0 +1,174 @@
+"""Files and locks that refuse when they can't do their work: what journal and log stand on."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from vaultlayer.errors import AuditUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Durability = Literal["process", "power"]
+DEADLINE = 2.0  # seconds a read waits for its record before it is refused
+_BLOCK = 1 << 18
+_HINT = "Check that the audit directory is there, writable and not full, then try again."
+
+_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
+
+
+def unavailable(what: str, error: Exception | None = None) -> AuditUnavailable:
+    """The one error of this room; says what failed and, from the system, why."""
+    why = getattr(error, "strerror", None) or getattr(error, "message", "")
+    return AuditUnavailable(f"{what} ({why})" if why else what, hint=_HINT)
+
+
+class Guard:
+    """A lock that refuses after the deadline instead of waiting for ever."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=DEADLINE):
+            raise unavailable(f"the audit trail was busy for {DEADLINE:g} s")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class File:
+    """An open file only we append to; a write is there whole, or not at all.
+
+    Raises ``AuditUnavailable`` for whatever goes wrong. One thread at a time.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        status = os.fstat(descriptor)
+        self.size = status.st_size
+        self._identity = status.st_dev, status.st_ino
+        self._expected = self.size  # where an interrupted write was to end
+        self.broken = ""
+
+    def check(self) -> bool:
+        """Make sure the file is still there and ends where we left it.
+
+        A write that was interrupted (by a signal's exception, a full disk) is settled: cut
+        off when only a part of it arrived. True when all of it had arrived after all.
+        """
+        if self.broken:
+            raise unavailable(self.broken)
+        try:
+            status = os.fstat(self.descriptor)
+            if (status.st_dev, status.st_ino) != self._identity:
+                self.broken = "a file of the audit trail was closed while it was in use"
+            elif not status.st_nlink:
+                self.broken = "a file of the audit trail was removed while it was in use"
+            elif not self.size <= status.st_size <= self._expected:
+                self.broken = "a file of the audit trail was changed by someone else"
+            elif self.size < status.st_size < self._expected:
+                os.ftruncate(self.descriptor, self.size)
+        except OSError as error:
+            raise unavailable("a file of the audit trail can't be used", error) from error
+        if self.broken:
+            raise unavailable(self.broken)
+        arrived = status.st_size == self._expected != self.size
+        self._expected = self.size = status.st_size if arrived else self.size
+        return arrived
+
+    def write(self, data: bytes) -> None:
+        """Append in one system call; in the kernel when this returns. Call ``check`` before."""
+        self._expected = self.size + len(data)
+        try:
+            written = os.write(self.descriptor, data)
+        except OSError as error:
+            raise unavailable("the audit trail can't be written", error) from error
+        if written != len(data):
+            self.check()
+            raise unavailable("the audit trail can't be written (the disk is full)")
+        self.size = self._expected
+
+    def sync(self) -> None:
+        """Put data on the disk. A failure is final: the page cache can't be trusted after it."""
+        began = time.monotonic()
+        try:
+            _sync_data(self.descriptor)
+        except OSError as error:
+            self.broken = "the audit trail could not be synced to disk"
+            raise unavailable(self.broken, error) from error
+        if time.monotonic() - began > DEADLINE:
+            raise unavailable(f"the audit trail took over {DEADLINE:g} s to reach the disk")
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            with suppress(OSError):  # someone else closed it already
+                os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def folder(directory: Path, name: str) -> Path:
+    """``directory/name``, made where missing (0700); the parent of ``directory`` must exist."""
+    path = directory / name
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise unavailable(f"the audit directory {path} can't be made", error) from error
+    return path
+
+
+def sync_folder(path: Path) -> None:
+    """Make new names in a folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lines_backwards(path: Path) -> Iterator[bytes]:
+    """The lines of a file from the last to the first, without newlines; empty ones left out."""
+    with path.open("rb") as file:
+        end, rest = file.seek(0, os.SEEK_END), b""
+        while end:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            first, *lines = (file.read(end - start) + rest).split(b"\n")
+            yield from filter(None, reversed(lines))
+            end, rest = start, first
+        if rest:
+            yield rest
+
+
+class Kept(Protocol):
+    """Something that must be closed at exit, and left to the parent in a forked child."""
+
+    def close(self) -> None: ...
+    def forked(self) -> None: ...
+
+
+def at_exit_and_fork(kept: Kept) -> None:
+    """Close ``kept`` when the interpreter exits; tell its copy in a forked child."""
+    reference = weakref.ref(kept)
+
+    def leaving() -> None:
+        alive = reference()
+        if alive is not None:
+            with suppress(AuditUnavailable):  # what can't be logged now is recovered later
+                alive.close()
+
+    def forked() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.forked()
+
+    atexit.register(leaving)
+    os.register_at_fork(after_in_child=forked)

@@ -1,0 +1,127 @@
+"""From slots to events: what the journal notes in 20 bytes, told in full.
+
+A slot is ``log_ref`` 16 bytes ‖ spec number u32 LE. The number comes last, so that a slot
+whose number is not zero is a whole one; zero means unused, or told in the log already.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections import Counter
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from vaultlayer.audit.definitions import Spec
+
+SLOT = Struct("<16sI")
+NO_REF = bytes(16)  # of a slot about no one person: a search, a row that is not stored yet
+REFS_PER_EVENT = 256  # keeps a line under about 8 KiB
+
+_PAD = bytes(2)
+
+
+def refs_by_spec(slots: bytes) -> dict[int, list[bytes]]:
+    """The refs under each spec number, in order; number 0 holds what is not in use."""
+    refs: dict[int, list[bytes]] = {}
+    add: dict[int, Any] = {}
+    for ref, number in SLOT.iter_unpack(slots):
+        try:
+            add[number](ref)
+        except KeyError:
+            refs[number] = [ref]
+            add[number] = refs[number].append
+    return refs
+
+
+def events_of(
+    refs: Mapping[int, list[bytes]], specs: Mapping[int, Spec], journal: Mapping[str, object]
+) -> list[dict[str, Any]]:
+    """The events that tell the same as slots with these refs by spec number.
+
+    One event per access, entity, action, outcome, reason code and exact set of fields: of
+    each of its refs it says that these fields, and no others, were touched. ``count`` is how
+    many values that were, repetitions included. A number nobody defined (a definition lost
+    with the power) becomes ``journal_damaged``.
+    """
+    kinds: dict[tuple[object, ...], list[tuple[Spec, list[bytes]]]] = {}
+    events: list[dict[str, Any]] = []
+    for number, some in refs.items():
+        spec = specs.get(number)
+        if spec is not None:
+            kind = (spec.access, spec.entity, spec.action, spec.outcome, spec.reason)
+            kinds.setdefault(kind, []).append((spec, some))
+        elif number:
+            events += _parts({"event": "journal_damaged", "spec": number}, Counter(some), journal)
+    for reads in kinds.values():
+        shared = reads[0][0].event()
+        for fields, counts in _by_field_set(reads):
+            events += _parts({**shared, "fields": fields}, counts, journal)
+    return events
+
+
+def _by_field_set(
+    reads: Sequence[tuple[Spec, list[bytes]]],
+) -> Iterator[tuple[list[str], Mapping[bytes, int]]]:
+    """Refs with the number of values touched of each, by the exact set of fields touched."""
+    columns = _columns(reads)
+    if len(columns) == 1:
+        names, refs, width = columns[0]
+        counts = Counter(refs)
+        yield sorted(names), counts if width == 1 else {r: n * width for r, n in counts.items()}
+        return
+    touched: dict[bytes, int] = {}  # ref -> bit set of columns
+    values: dict[bytes, int] = {}
+    for bit, (_, refs, width) in enumerate(columns):
+        for ref, times in Counter(refs).items():
+            touched[ref] = touched.get(ref, 0) | 1 << bit
+            values[ref] = values.get(ref, 0) + times * width
+    groups: dict[frozenset[str], dict[bytes, int]] = {}
+    names_of = {
+        bits: frozenset().union(*(c[0] for bit, c in enumerate(columns) if bits >> bit & 1))
+        for bits in set(touched.values())
+    }
+    for ref, bits in touched.items():
+        groups.setdefault(names_of[bits], {})[ref] = values[ref]
+    for fields, group in groups.items():
+        yield sorted(fields), group
+
+
+def _columns(
+    reads: Sequence[tuple[Spec, list[bytes]]],
+) -> list[tuple[set[str], list[bytes], int]]:
+    """Fields, refs and values per ref; specs with the very same refs are taken together.
+
+    That is the usual case: every field of the same rows, in the same order.
+    """
+    columns: list[tuple[set[str], list[bytes], int]] = []
+    for spec, refs in reads:
+        width = len(spec.fields)
+        for place, (names, others, total) in enumerate(columns):
+            if others == refs:
+                columns[place] = (names.union(spec.fields), refs, total + width)
+                break
+        else:
+            columns.append((set(spec.fields), refs, width))
+    return columns
+
+
+def _parts(
+    event: dict[str, Any], counts: Mapping[bytes, int], journal: Mapping[str, object]
+) -> Iterator[dict[str, Any]]:
+    refs, values = list(counts), list(counts.values())
+    parts = -(-len(refs) // REFS_PER_EVENT)
+    for part in range(parts):
+        window = slice(part * REFS_PER_EVENT, (part + 1) * REFS_PER_EVENT)
+        some = [ref for ref in refs[window] if ref != NO_REF]
+        told = {**event, "refs": texts(some), "count": sum(values[window]), "journal": journal}
+        yield {**told, "part": part + 1, "parts": parts} if parts > 1 else told
+
+
+def texts(refs: Sequence[bytes]) -> list[str]:
+    """Each 16-byte ref as 22 characters of base64url (RFC 4648 section 5, no padding)."""
+    padded = _PAD.join(refs) + _PAD  # 18 bytes are 24 characters: one call encodes them all
+    text = urlsafe_b64encode(padded).decode()
+    return [text[start : start + 22] for start in range(0, 24 * len(refs), 24)]
