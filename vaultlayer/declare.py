@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Column, Table, Uuid, event
+from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import DeclarativeBase, MappedColumn, Mapper, mapped_column
 from sqlalchemy.orm.interfaces import _AttributeOptions, _NoArg
 
 from vaultlayer import read_path
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY, install
-from vaultlayer.orm.types import BlindIndexType, PersonalType
+from vaultlayer.orm.types import BlindIndexType, PersonalType, SubjectIdType
 
 if TYPE_CHECKING:
-    import uuid
-
     from sqlalchemy.orm import Mapped
 
     from vaultlayer.search.blind_index import Equality
@@ -54,7 +53,7 @@ class PersonalData:
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         if _needs_subject_column(cls):
-            setattr(cls, SUBJECT_KEY, Column(SUBJECT_KEY, Uuid, unique=True, nullable=False))
+            setattr(cls, SUBJECT_KEY, _subject_column())
         super().__init_subclass__(**arguments)
         if not _is_base(cls):
             event.listen(cls, "mapper_configured", _configured)
@@ -118,6 +117,19 @@ class _Unseen(_AttributeOptions):
             if getattr(self, option) is _NoArg.NO_ARG
         }
         return _AttributeOptions(*self)._replace(**hidden)._as_dataclass_field(*arguments)
+
+
+def _subject_column() -> Column[uuid.UUID]:
+    # As its sentinel the column lets SQLAlchemy insert many rows in one statement and still
+    # tell which generated primary key belongs to which object.
+    return Column(
+        SUBJECT_KEY,
+        SubjectIdType,
+        default=uuid.uuid4,
+        insert_sentinel=True,
+        unique=True,
+        nullable=False,
+    )
 
 
 def _index_column(unique: bool) -> Any:

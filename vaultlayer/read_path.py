@@ -14,6 +14,7 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.access.masks import mask
 from vaultlayer.crypto.envelope import open_sealed
 from vaultlayer.orm import loading
+from vaultlayer.orm.entity import SUBJECT_KEY
 from vaultlayer.sealed import Masked, Sealed
 
 if TYPE_CHECKING:
@@ -25,24 +26,30 @@ if TYPE_CHECKING:
 
 def read(access: Access, entity: Entity, field: Field, row: dict[str, Any], sealed: Any) -> Any:
     """Open one sealed value of a loaded row; ``row`` is the instance's dict, or its like."""
+    # authorize: decided once an access, refused every time
     grant = access.grants.get(field)
     if grant is None or access.snapshot is not access.vault.snapshot:
         grant = access.grant(field, "read")
     now = monotonic()
-    if grant.effect == "deny" or now >= access.deadline:
+    if grant.denied or now >= access.deadline:
         raise access.refuse(grant, loading.known_refs(access, [sealed]))
     if type(sealed) is not Sealed:
         return _unstored(access, field, sealed)
 
+    # the key, together with its neighbours' when it isn't cached; the place, from the row itself
     envelope = sealed.envelope
     key = access.cached_keys.get(envelope[3:19])
     if key is None or now >= key.expires:
         key = loading.fetch_key(access, row, envelope)
-    place = grant.head + loading.place(access, entity, row, key, envelope)
+    place = key.place
+    subject = row.get(SUBJECT_KEY)
+    if entity.is_composite or envelope[2] > 1 or subject is None or subject.int != key.number:
+        place = loading.place(access, entity, row, key, envelope)
 
-    access.journal.append(grant.prefix, key.log_ref)  # in the kernel when this returns, or it raises
-    value = grant.decode(open_sealed(key.cipher, place, envelope))
-    return value if grant.effect == "allow" else Masked(mask(field.mask, value))
+    # journal: in the kernel when this returns, or it raises; then open
+    access.journal.append(grant.prefix, key.log_ref)
+    value = grant.decode(open_sealed(key.cipher, grant.head + place, envelope))
+    return Masked(mask(field.mask, value)) if grant.masked else value
 
 
 def reveal(access: Access, rows: Any, attributes: Sequence[Any]) -> list[Any]:
@@ -51,7 +58,7 @@ def reveal(access: Access, rows: Any, attributes: Sequence[Any]) -> list[Any]:
     fields = [loading.personal(attribute) for attribute in attributes]
     for _, field in fields:
         grant = access.grant(field, "read")
-        if grant.effect == "deny":
+        if grant.denied:
             values = [loading.sealed_of(row, field) for row in batch]
             raise access.refuse(grant, loading.known_refs(access, values))
     loading.prefetch(access, batch, [field for _, field in fields])
@@ -71,4 +78,4 @@ def _unstored(access: Access, field: Field, pending: Any) -> Any:
     grant = access.grant(field, "read")
     access.journal.append(grant.prefix, NO_REF)
     value = grant.decode(pending.data)
-    return value if grant.effect == "allow" else Masked(mask(field.mask, value))
+    return Masked(mask(field.mask, value)) if grant.masked else value

@@ -73,7 +73,7 @@ def seal_rows(access: Access, connection: Connection, rows: Sequence[Row]) -> No
 def authorize(access: Access, field: Field) -> Grant:
     """The grant to write a field, or the refusal, journaled."""
     grant = access.grant(field, "write")
-    if grant.effect != "allow" or monotonic() >= access.deadline:
+    if grant.denied or monotonic() >= access.deadline:
         raise access.refuse(grant)
     return grant
 

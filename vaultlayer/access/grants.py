@@ -16,16 +16,16 @@ NO_REF = bytes(16)  # the log_ref of a record that concerns nobody, or a row not
 class Grant:
     """A decision, made ready for the path: journal prefix, place in the tenant, decoder.
 
-    ``effect`` is allow, mask or deny; a denied grant is kept too, so that every attempt is
-    journaled and refused without being decided anew.
+    A denied grant is kept too, so that every attempt is journaled and refused without being
+    decided anew. Only a reading can be masked; for other actions a mask denies.
     """
 
-    __slots__ = ("decode", "effect", "head", "mask", "prefix", "reason", "what")
+    __slots__ = ("decode", "denied", "head", "masked", "prefix", "reason", "what")
 
     def __init__(self, field: Any, action: str, decision: Decision, prefix: bytes, tenant: str) -> None:
-        self.effect = decision.effect
+        self.denied = decision.effect == "deny" or (decision.effect == "mask" and action != "read")
+        self.masked = decision.effect == "mask"
         self.reason = decision.reason
-        self.mask = field.mask
         self.prefix = prefix
         self.head = field_part(tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name)
         self.decode = field.codec.decode

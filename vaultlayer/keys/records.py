@@ -34,7 +34,7 @@ number = Struct(">q").pack  # any integer a database holds
 class SubjectKey:
     """One data subject's key, unwrapped; ``expires`` is on the monotonic clock of its Keys."""
 
-    __slots__ = ("cipher", "expires", "key_id", "log_ref", "place", "subject", "tenant")
+    __slots__ = ("cipher", "expires", "key_id", "log_ref", "number", "place", "subject", "tenant")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class SubjectKey:
         self.key_id = key_id
         self.tenant = tenant
         self.subject = subject
+        self.number = int.from_bytes(subject)  # UUID.int of the subject, for the read path
         self.place = subject_part(subject)
         self.log_ref = log_ref
         self.cipher = cipher

@@ -57,7 +57,10 @@ def _opening(
             if instance is None:
                 return self
             values = instance.__dict__
-            value = values[key] if key in values else load(self, instance, owner)
+            try:
+                value = values[key]
+            except KeyError:  # deferred or expired
+                value = load(self, instance, owner)
             if value is None:
                 return None
             access = acting(object_session(instance)) if PINNED else CURRENT.get()

@@ -60,7 +60,10 @@ class Entity:
     or None, the parent's entity, the parent's attributes the foreign key points at).
     """
 
-    __slots__ = ("fields", "is_subject", "link", "mapper", "row_keys", "subject_key", "tenant_key")
+    __slots__ = (
+        "fields", "is_composite", "is_subject", "link", "mapper", "row_keys", "subject_key",
+        "tenant_key",
+    )
 
     def __init__(self, mapper: Mapper[Any]) -> None:
         cls = mapper.class_
@@ -72,6 +75,7 @@ class Entity:
         self.row_keys = () if self.is_subject else _keys(mapper, mapper.primary_key)
         tenant = getattr(cls, "__tenant__", None)
         self.tenant_key = _column_key(mapper, tenant, "__tenant__") if tenant else None
+        self.is_composite = True  # more to its place than the subject in ``subject_id``
 
     def tenant_of(self, values: dict[str, Any]) -> str:
         """The row's tenant; a class without ``__tenant__`` has the one default tenant."""
@@ -146,6 +150,7 @@ def install(mapper: Mapper[Any], read: Callable[..., Any]) -> Entity:
     entity = mapper.__dict__[_ENTITY] = Entity(mapper)
     if not entity.is_subject:
         _link_to_subject(entity, mapper.class_.__subject__, read)
+    entity.is_composite = entity.tenant_key is not None or entity.subject_key is None
     for attribute in mapper.column_attrs:
         column = attribute.columns[0]
         if isinstance(column.type, PersonalType):

@@ -91,7 +91,7 @@ class _Writing:
         if nulled:
             access = self._access()
             for grant in [access.grant(field, "write") for field in nulled]:
-                if grant.effect != "allow":
+                if grant.denied:
                     raise access.refuse(grant)
                 access.journal.append(grant.prefix, NO_REF)
         return self.statement, parameters

@@ -80,7 +80,7 @@ def hash_term(searched: SearchTerm) -> bytes:
     if access is None:
         raise no_access(f"{searched.field.label} was searched")
     grant = access.grant(searched.field, "search")
-    if grant.effect != "allow":
+    if grant.denied:
         raise access.refuse(grant)
     access.journal.append(grant.prefix, NO_REF)
     tenant = access.tenant if searched.field.tenanted else ""
