@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Durability = Literal["process", "power"]
 DEADLINE = 2.0  # seconds a read waits for its record before it is refused
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 _HINT = "Check that the audit directory is there, writable and not full, then try again."
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
@@ -152,7 +152,7 @@ class Kept(Protocol):
     """Something that must be closed at exit, and left to the parent in a forked child."""
 
     def close(self) -> None: ...
-    def forked(self) -> None: ...
+    def release(self) -> None: ...
 
 
 def at_exit_and_fork(kept: Kept) -> None:
@@ -168,7 +168,7 @@ def at_exit_and_fork(kept: Kept) -> None:
     def forked() -> None:
         alive = reference()
         if alive is not None:
-            alive.forked()
+            alive.release()
 
     atexit.register(leaving)
     os.register_at_fork(after_in_child=forked)

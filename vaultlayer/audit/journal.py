@@ -46,7 +46,7 @@ class Journal:
         self._closed = False
         self._segment: Segment | None = None
         self._full: list[Segment] = []  # left behind by the current one, not in the log yet
-        self.forked()
+        self.release()
         self._roll(None)
         at_exit_and_fork(self)
 
@@ -133,8 +133,8 @@ class Journal:
                 segment.map.close()
             self._log_full()
 
-    def forked(self) -> None:
-        """Let go of all files: after a fork they are the parent's. Ours are made at first use."""
+    def release(self) -> None:
+        """Let go of all files as they are. In a forked child: its own are made at first use."""
         for segment in [*self._full, *filter(None, [self._segment])]:
             segment.release()
         self._segment, self._full, self._shard = None, [], ""

@@ -72,26 +72,39 @@ class Log:
 
     shard: str
     _guard: Guard
+    torn = b""
     _file: File | None = None
 
     def __init__(self, directory: Path, *, durability: Durability = "process") -> None:
         self.directory = Path(directory)
         self._power = durability == "power"
         self._closed = False
-        self.forked()
+        self.release()
         self.ready()
         at_exit_and_fork(self)
 
     @classmethod
-    def resume(cls, directory: Path, shard: str, descriptor: int) -> Log:
-        """Go on with the shard of a dead process; ``descriptor`` is open, locked, and copied."""
+    def resume(cls, directory: Path, shard: str) -> Log | None:
+        """The log of a dead process, to be gone on with; None when the process is alive.
+
+        What follows the last newline, a record the crash cut off, is taken off into
+        ``.torn``. Nothing is written yet.
+        """
         log = cls.__new__(cls)
         log.directory, log._power, log._closed = Path(directory), True, False
-        log.forked()
-        log._file, log.shard = File(os.dup(descriptor)), shard
-        log._seq, log._prev = _head(log.path)
-        if not log._seq:
-            log._append([_open_event()])
+        log.release()
+        log.shard = shard
+        descriptor = os.open(log.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            log.torn = _cut_torn_tail(descriptor, log.path)
+            log._file = File(descriptor)
+            log._seq, log._prev = _head(log.path)
+        except BlockingIOError:
+            return None
+        finally:
+            if log._file is None:
+                os.close(descriptor)
         return log
 
     @property
@@ -132,8 +145,8 @@ class Log:
                 self._file.close()
                 self._file = None
 
-    def forked(self) -> None:
-        """Let go of the file: after a fork it is the parent's alone."""
+    def release(self) -> None:
+        """Let go of the file as it is. In a forked child: it is the parent's alone."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -146,6 +159,8 @@ class Log:
         if self._closed:
             raise unavailable("the audit log is closed")
         if self._file is not None:
+            if not self._seq:
+                self._append([_open_event()])
             return
         logs = folder(self.directory, "log")
         try:
@@ -187,6 +202,15 @@ def _create_locked(path: Path) -> File | None:
         return File(descriptor)
     os.close(descriptor)
     return None
+
+
+def _cut_torn_tail(descriptor: int, path: Path) -> bytes:
+    size = os.fstat(descriptor).st_size
+    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+        return b""
+    torn = next(lines_backwards(path))
+    os.ftruncate(descriptor, size - len(torn))
+    return torn
 
 
 def _head(path: Path) -> tuple[int, str]:

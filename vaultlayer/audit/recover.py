@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,24 +52,24 @@ def recover(directory: Path) -> list[Recovered]:
 
 
 def _finish(directory: Path, shard: str) -> Recovered | None:
-    path = directory / "log" / f"{shard}.jsonl"
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        segments = _segments(directory / "journal", shard)
-        torn = _cut_torn_tail(descriptor, path)
-        if not (segments or torn) and _is_finished(path):
-            return None
-        log = Log.resume(directory, shard, descriptor)
-    except BlockingIOError:  # its process is alive, or another recovery is at it
+    log = Log.resume(directory, shard)
+    if log is None:  # its process is alive, or another recovery is at it
         return None
+    try:
+        segments = _segments(directory / "journal", shard)
+        last = next(lines_backwards(log.path), b"")
+        if not last and not segments:  # its process died before its first record
+            log.path.unlink(missing_ok=True)
+            return None
+        if not segments and not log.torn and _is_close(last):
+            return None
+        digest = {"torn_sha256": hashlib.sha256(log.torn).hexdigest()} if log.torn else {}
+        log.write("recover", torn=len(log.torn), **digest)
+        notes = sum(_recover_segment(log, number, paths) for number, paths in segments)
+        log.close()
+        return Recovered(shard, notes, len(log.torn))
     finally:
-        os.close(descriptor)
-    digest = {"torn_sha256": hashlib.sha256(torn).hexdigest()} if torn else {}
-    log.write("recover", torn=len(torn), **digest)
-    notes = sum(_recover_segment(log, number, paths) for number, paths in segments)
-    log.close()
-    return Recovered(shard, notes, len(torn))
+        log.release()
 
 
 def _shard_and_segment(path: Path) -> tuple[str, int]:
@@ -87,23 +85,9 @@ def _segments(journals: Path, shard: str) -> list[tuple[int, list[Path]]]:
     return sorted(found.items())
 
 
-def _cut_torn_tail(descriptor: int, path: Path) -> bytes:
-    """Remove and return what follows the last newline."""
-    size = os.fstat(descriptor).st_size
-    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
-        return b""
-    torn = next(lines_backwards(path))
-    os.ftruncate(descriptor, size - len(torn))
-    return torn
-
-
-def _is_finished(path: Path) -> bool:
-    """Whether the shard ends with its close record; one without any record never began."""
-    last = next(lines_backwards(path), b"")
-    if not last:
-        path.unlink()
+def _is_close(line: bytes) -> bool:
     try:
-        return not last or json.loads(last)["event"] == "close"
+        return bool(json.loads(line)["event"] == "close")
     except (ValueError, TypeError, KeyError):
         return False
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SLOTS = 52_428  # 1 MiB of slots
 MAX_DEFINITIONS = 1 << 20  # bytes after which the journal moves on to a new segment
-_SIZE = SLOTS * SLOT.size
 
 
 class Segment:
@@ -41,6 +40,7 @@ class Segment:
         power: bool,
     ) -> None:
         self.number = number
+        self._size = SLOTS * SLOT.size
         self._power = power
         self._paths = [folder / f"{shard}.{number}.{suffix}" for suffix in ("slots", "jsonl")]
         try:
@@ -49,9 +49,9 @@ class Segment:
                     undo.callback(path.unlink, missing_ok=True)
                 slots = _create(self._paths[0], 0, undo)
                 texts = _create(self._paths[1], os.O_APPEND, undo)
-                _allocate(slots)
+                _allocate(slots, self._size)
                 self._slots, self._definitions = File(slots), File(texts)
-                self.map = mmap.mmap(slots, _SIZE)
+                self.map = mmap.mmap(slots, self._size)
                 self.define(definitions)
                 if power:
                     sync_folder(folder)
@@ -59,7 +59,7 @@ class Segment:
         except (OSError, AuditUnavailable) as error:
             raise unavailable("the audit journal can't be extended", error) from error
         self._full_at = self._definitions.size + MAX_DEFINITIONS
-        self._offsets = iter(range(0, _SIZE, SLOT.size))
+        self._offsets = iter(range(0, self._size, SLOT.size))
         self.take = self._offsets.__next__
 
     def define(self, definitions: Iterable[Mapping[str, object]]) -> None:
@@ -96,7 +96,7 @@ class Segment:
 
     def position(self) -> int:
         """Bytes of slots handed out so far."""
-        return _SIZE - length_hint(self._offsets) * SLOT.size
+        return self._size - length_hint(self._offsets) * SLOT.size
 
     def read(self, start: int) -> bytes:
         """The slots from byte ``start`` up to the position, mapped or not."""
@@ -149,9 +149,9 @@ def _create(path: Path, flag: int, undo: ExitStack) -> int:
     return descriptor
 
 
-def _allocate(descriptor: int) -> None:
+def _allocate(descriptor: int, size: int) -> None:
     """Claim the disk space now, so that a full disk fails here and not at a slot."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, _SIZE)
-    elif os.pwrite(descriptor, bytes(_SIZE), 0) < _SIZE:  # macOS
+        os.posix_fallocate(descriptor, 0, size)
+    elif os.pwrite(descriptor, bytes(size), 0) < size:  # macOS
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
