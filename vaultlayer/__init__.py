@@ -15,11 +15,10 @@ from vaultlayer.errors import (
     UnsupportedQuery,
     VaultLayerError,
 )
-from vaultlayer.search.blind_index import Equality
 from vaultlayer.sealed import Masked, Sealed
+from vaultlayer.search.blind_index import Equality
 from vaultlayer.vault import Vault
 from vaultlayer.version import __version__ as __version__
-
 
 __all__ = [
     "AccessDenied",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.orm import Session
-
 from vaultlayer import read_path
 from vaultlayer.access.context import CURRENT, PINNED, no_access
 from vaultlayer.access.grants import NO_REF, Grant
+from vaultlayer.access.snapshot import Decision
 from vaultlayer.errors import AccessDenied, ConfigurationError
 from vaultlayer.orm import loading
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from contextvars import Token
     from types import TracebackType
+
+    from sqlalchemy.orm import Session
 
     from vaultlayer.access.principal import Principal
     from vaultlayer.orm.entity import Field
@@ -65,7 +66,9 @@ class Access:
 
     def __enter__(self) -> Access:
         if not self.closed or self._context is None:
-            raise ConfigurationError("an access is used once", hint="ask vault.access() for a new one")
+            raise ConfigurationError(
+                "an access is used once", hint="ask vault.access() for a new one"
+            )
         self.closed = False
         if self._session is None:
             self._token = CURRENT.set(self)
@@ -137,14 +140,19 @@ class Access:
             reason="token_expired",
         )
 
-    def spec(self, entity: str, fields: Sequence[str], action: str, effect: str, reason: str) -> bytes:
+    def spec(
+        self, entity: str, fields: Sequence[str], action: str, effect: str, reason: str
+    ) -> bytes:
         """The journal's prefix for records of this kind."""
-        return self.journal.spec(self._journal_number(), entity, fields, action, effect, reason)
+        number = self._journal_number()
+        return self.journal.spec(number, entity, fields, action, effect, reason)
 
     def _decide(self, field: Field, action: str) -> Grant:
         decision = self.snapshot.decide(
             self.principal.roles, field.label, field.category, action, self.purpose
         )
+        if decision.needs_consent and decision.effect != "deny":
+            decision = Decision("deny", "consent_missing")  # no ledger yet: nobody has consented
         prefix = self.spec(field.entity, (field.name,), action, decision.effect, decision.reason)
         return Grant(field, action, decision, prefix, self.tenant)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import DeclarativeBase, MappedColumn, Mapper, mapped_column
-from sqlalchemy.orm.interfaces import _AttributeOptions, _NoArg
+from sqlalchemy.orm.interfaces import _AttributeOptions
 
 from vaultlayer import read_path
 from vaultlayer.errors import ConfigurationError
@@ -111,12 +111,11 @@ class _Unseen(_AttributeOptions):
     __slots__ = ()
 
     def _as_dataclass_field(self, *arguments: Any) -> Any:
-        hidden = {
-            option: False
-            for option in ("dataclasses_repr", "dataclasses_compare")
-            if getattr(self, option) is _NoArg.NO_ARG
-        }
-        return _AttributeOptions(*self)._replace(**hidden)._as_dataclass_field(*arguments)
+        hidden = self._replace(
+            dataclasses_repr=self.dataclasses_repr is True,
+            dataclasses_compare=self.dataclasses_compare is True,
+        )
+        return super(_Unseen, hidden)._as_dataclass_field(*arguments)
 
 
 def _subject_column() -> Column[uuid.UUID]:
@@ -138,14 +137,20 @@ def _index_column(unique: bool) -> Any:
     def attach(column: Column[Any], table: object) -> None:
         name = f"{column.name}_bidx"
         if isinstance(table, Table) and name not in table.c:
-            index = Column(name, BlindIndexType(), key=f"{column.key}_bidx", unique=unique)
-            index.index = None if unique else True
-            table.append_column(index)
+            table.append_column(
+                Column(
+                    name,
+                    BlindIndexType(),
+                    key=f"{column.key}_bidx",
+                    unique=unique or None,
+                    index=None if unique else True,
+                )
+            )
 
     return attach
 
 
-def _configured(mapper: Mapper[Any], cls: type) -> None:
+def _configured(mapper: Mapper[Any], _: type) -> None:
     install(mapper, read_path.read)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vaultlayer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 CONFIG_VARIABLE = "VAULTLAYER_CONFIG"
 DEFAULT_FILE = "vaultlayer.toml"
@@ -22,7 +24,9 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "vault": frozenset({"database", "policies"}),
     "keys": frozenset({"provider", "ttl", "region"}),
     "audit": frozenset({"directory", "durability"}),
-    "tokens": frozenset({"issuer", "audience", "algorithms", "key", "jwks", "secret_file", "roles_claim"}),
+    "tokens": frozenset(
+        {"issuer", "audience", "algorithms", "key", "jwks", "secret_file", "roles_claim"}
+    ),
 }
 
 
@@ -35,7 +39,7 @@ class Settings:
     policies: Path
     provider: str
     audit_directory: Path
-    durability: str = "process"
+    durability: Literal["process", "power"] = "process"
     key_ttl: float = 60.0
     region: str = ""
     tokens: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -54,7 +58,7 @@ class Settings:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigurationError(
                 f"{file} can't be read ({type(error).__name__})",
-                hint="it must be a readable TOML file in UTF-8; `vaultlayer init` writes a working one",
+                hint="it must be a TOML file in UTF-8; `vaultlayer init` writes a working one",
             ) from None
         return cls._from_document(file, document)
 
@@ -63,19 +67,14 @@ class Settings:
         _refuse_unknown(file, document)
         vault, keys = document.get("vault", {}), document.get("keys", {})
         audit, folder = document.get("audit", {}), file.parent
-        durability = _text(file, audit, "audit", "durability", "process")
-        if durability not in ("process", "power"):
-            raise ConfigurationError(
-                f'{file}: [audit] durability is neither "process" nor "power"',
-                hint='"process" survives a killed process, "power" also a power cut',
-            )
         return cls(
             folder=folder,
             database=os.environ.get("VAULTLAYER_DATABASE") or vault.get("database"),
             policies=folder / _text(file, vault, "vault", "policies"),
-            provider=os.environ.get("VAULTLAYER_PROVIDER") or _text(file, keys, "keys", "provider"),
+            provider=os.environ.get("VAULTLAYER_PROVIDER")
+            or _text(file, keys, "keys", "provider"),
             audit_directory=folder / _text(file, audit, "audit", "directory"),
-            durability=durability,
+            durability=_durability(file, audit),
             key_ttl=_seconds(file, keys.get("ttl", 60.0)),
             region=_text(file, keys, "keys", "region", ""),
             tokens=document.get("tokens", {}),
@@ -98,7 +97,7 @@ def secret(name: str) -> Callable[[], str]:
                 ) from None
         raise ConfigurationError(
             f"neither {name} nor {name}_FILE is set",
-            hint=f"put the passphrase into a file only this user can read and name it in {name}_FILE",
+            hint=f"put it into a file only this user can read, and name that in {name}_FILE",
         )
 
     return read
@@ -132,10 +131,22 @@ def _text(
     return value
 
 
+def _durability(file: Path, audit: Mapping[str, Any]) -> Literal["process", "power"]:
+    match audit.get("durability", "process"):
+        case "process":
+            return "process"
+        case "power":
+            return "power"
+    raise ConfigurationError(
+        f'{file}: [audit] durability is neither "process" nor "power"',
+        hint='"process" survives a killed process, "power" also a power cut',
+    )
+
+
 def _seconds(file: Path, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 3600:
         raise ConfigurationError(
             f"{file}: [keys] ttl is not a number of seconds between 0 and 3600",
-            hint="60 is the default: how long an unwrapped key may be used before it is fetched again",
+            hint="60 is the default: for so long an unwrapped key is used without a new look",
         )
     return float(value)

@@ -14,7 +14,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
 from vaultlayer.access.bundle import read_bundle
-from vaultlayer.access.principal import Principal
 from vaultlayer.access.snapshot import Snapshot
 from vaultlayer.access.tokens import TokenVerifier
 from vaultlayer.acting import Access
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
+    from vaultlayer.access.principal import Principal
     from vaultlayer.keys.provider import KeyProvider
     from vaultlayer.orm.entity import Field
 
@@ -59,7 +59,7 @@ class Vault:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] | None = None) -> Vault:
-        """Open the vault of a settings file: ``path``, ``$VAULTLAYER_CONFIG`` or ./vaultlayer.toml."""
+        """Open what ``path``, else ``$VAULTLAYER_CONFIG``, else ./vaultlayer.toml describes."""
         settings = Settings.load(path)
         passphrase = secret("VAULTLAYER_PASSPHRASE")
         provider = open_provider(settings.provider, passphrase=passphrase, base=settings.folder)
@@ -173,10 +173,12 @@ class Vault:
                 hint="read it while its session is open, or attach the vault to the engine too",
             )
 
-    def index_key(self, connection: Connection | None, tenant: str, field: Field) -> bytes:
+    def index_key(
+        self, connection: Connection | None, tenant: str, field: Field, index: str
+    ) -> bytes:
         """The 32-byte key of a field's blind index."""
         with self.key_connection(connection) as keys_on:
-            return self.keys.index_key(keys_on, tenant, field.entity, field.name, field.search.name)
+            return self.keys.index_key(keys_on, tenant, field.entity, field.name, index)
 
     def _verified(self, token: str) -> Principal:
         if self._tokens is None:

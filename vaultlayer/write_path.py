@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from dataclasses import field as dataclass_field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.crypto.binding import row_part
 from vaultlayer.crypto.envelope import FLAG_PADDED, FLAG_ROW, key_id_of, open_sealed, seal
-from vaultlayer.search.blind_index import index_term
 from vaultlayer.sealed import Sealed, Unsealed
+from vaultlayer.search.blind_index import index_term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +36,7 @@ class Row:
     new_subject: bool
     row_id: tuple[Any, ...] | None
     put: Callable[[str, Any], None]
-    values: list[tuple[str, Field, Sealed | Unsealed | None]] = dataclass_field(default_factory=list)
+    values: list[tuple[str, Field, Sealed | Unsealed | None]]
 
 
 def seal_rows(access: Access, connection: Connection, rows: Sequence[Row]) -> None:
@@ -59,7 +58,7 @@ def seal_rows(access: Access, connection: Connection, rows: Sequence[Row]) -> No
             bound = key.place + (row_part(row.row_id) if row.row_id else b"")
             for name, field, value in row.values:
                 place = grants[field].head + bound
-                data = _data(access, keys_on, key, place, value)
+                data = _data(access, keys_on, place, value)
                 if data is None:
                     row.put(name, None)
                 else:
@@ -79,11 +78,7 @@ def authorize(access: Access, field: Field) -> Grant:
 
 
 def _data(
-    access: Access,
-    connection: Connection,
-    key: SubjectKey,
-    place: bytes,
-    value: Sealed | Unsealed | None,
+    access: Access, connection: Connection, place: bytes, value: Sealed | Unsealed | None
 ) -> bytes | None:
     """The encoded value to seal. A Sealed one must open in this very place to be kept."""
     if type(value) is not Sealed:

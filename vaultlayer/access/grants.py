@@ -22,12 +22,16 @@ class Grant:
 
     __slots__ = ("decode", "denied", "head", "masked", "prefix", "reason", "what")
 
-    def __init__(self, field: Any, action: str, decision: Decision, prefix: bytes, tenant: str) -> None:
+    def __init__(
+        self, field: Any, action: str, decision: Decision, prefix: bytes, tenant: str
+    ) -> None:
         self.denied = decision.effect == "deny" or (decision.effect == "mask" and action != "read")
         self.masked = decision.effect == "mask"
         self.reason = decision.reason
         self.prefix = prefix
-        self.head = field_part(tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name)
+        self.head = field_part(
+            tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name
+        )
         self.decode = field.codec.decode
         self.what = f"{action} {field.label}"
 

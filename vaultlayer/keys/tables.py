@@ -42,10 +42,10 @@ class _Utf8Binary(TypeDecorator[str]):
     impl = mysql.VARBINARY(MAX_NAME_BYTES)
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else value.encode()
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         return None if value is None else bytes(value).decode()
 
 

@@ -30,16 +30,18 @@ def rows_to_seal(session: Session) -> list[Row]:
     rows = []
     for change in changes:
         subject = subjects.of(change.entity, change.instance)
-        row = Row(
-            tenant=change.entity.tenant_of(change.values),
-            subject=subject,
-            new_subject=subject in new_subjects,
-            row_id=change.entity.row_id(change.values),
-            put=partial(_put, change),
+        rows.append(
+            Row(
+                tenant=change.entity.tenant_of(change.values),
+                subject=subject,
+                new_subject=subject in new_subjects,
+                row_id=change.entity.row_id(change.values),
+                put=partial(_put, change),
+                values=[
+                    (key, change.entity.fields[key], change.values.get(key)) for key in change.keys
+                ],
+            )
         )
-        for key in change.keys:
-            row.values.append((key, change.entity.fields[key], change.values.get(key)))
-        rows.append(row)
         if change.entity.link is not None:
             session.info.setdefault(_CHILDREN, []).append((change.instance, subject))
     return rows

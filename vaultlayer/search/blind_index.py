@@ -84,7 +84,7 @@ def hash_term(searched: SearchTerm) -> bytes:
         raise access.refuse(grant)
     access.journal.append(grant.prefix, NO_REF)
     tenant = access.tenant if searched.field.tenanted else ""
-    return _hash(access.vault.index_key(connection, tenant, searched.field), searched.text)
+    return _hash(_key(access, connection, tenant, searched.field), searched.text)
 
 
 def index_term(
@@ -93,7 +93,11 @@ def index_term(
     """What the blind-index column stores beside an encoded value."""
     if data is None:
         return None
-    return _hash(access.vault.index_key(connection, tenant, field), _normalized(field, data))
+    return _hash(_key(access, connection, tenant, field), _normalized(field, data))
+
+
+def _key(access: Access, connection: Connection | None, tenant: str, field: Any) -> bytes:
+    return access.vault.index_key(connection, tenant, field, field.search.name)
 
 
 def _normalized(field: Any, data: bytes) -> bytes:
@@ -105,8 +109,8 @@ def _normalized(field: Any, data: bytes) -> bytes:
     if not isinstance(value, str):
         kind, value = type(value).__name__, None
         raise ConfigurationError(
-            f"{field.label} is indexed by {field.search.normalizer!r}, which is for texts, not {kind}",
-            hint='use Equality("exact")',
+            f"{field.label} is indexed by {field.search.normalizer!r}, which is for texts",
+            hint=f'for {kind} use Equality("exact")',
         )
     return bytes(field.codec.encode(normalize(value)))
 
