@@ -160,24 +160,26 @@ class Journal:
         def append(prefix: bytes, ref: bytes) -> None:
             try:
                 pack(slots, take(), ref, prefix)
-            except (StopIteration, ValueError):  # full, or retired meanwhile
-                self._roll(segment)
-                self.append(prefix, ref)
-            except (TypeError, struct.error):
-                raise _misuse() from None
+            except (StopIteration, ValueError, TypeError, struct.error) as error:
+                self._append_elsewhere(segment, prefix, ref, error)
 
         def append_synced(prefix: bytes, ref: bytes) -> None:
             try:
                 pack(slots, take(), ref, prefix)
                 segment.sync()
-            except (StopIteration, ValueError):
-                self._roll(segment)
-                self.append(prefix, ref)
-            except (TypeError, struct.error):
-                raise _misuse() from None
+            except (StopIteration, ValueError, TypeError, struct.error) as error:
+                self._append_elsewhere(segment, prefix, ref, error)
 
         self._segment = segment
         self.append = append_synced if self._power else append
+
+    def _append_elsewhere(
+        self, segment: Segment, prefix: bytes, ref: bytes, error: Exception
+    ) -> None:
+        if not (isinstance(error, StopIteration) or segment.map.closed):
+            raise _misuse() from None
+        self._roll(segment)  # it is full, or was retired meanwhile
+        self.append(prefix, ref)
 
     def _append_first(self, prefix: bytes, ref: bytes) -> None:
         self._roll(None)

@@ -41,6 +41,8 @@ def recover(directory: Path) -> list[Recovered]:
     processes at once, and again after it was killed. Raises ``AuditUnavailable`` when the
     directory can't be read or written.
     """
+    if not directory.is_dir():
+        return []
     logs, journals = folder(directory, "log"), folder(directory, "journal")
     shards = {path.stem for path in logs.glob("*.jsonl")}
     shards |= {_shard_and_segment(path)[0] for path in journals.glob("*.*")}

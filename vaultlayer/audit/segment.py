@@ -118,10 +118,15 @@ class Segment:
             start = end
 
     def sync(self) -> None:
-        """Put the slots on the disk; after a failure the segment takes no more."""
+        """Put the slots on the disk; after a failure the segment takes no more.
+
+        Raises ``ValueError`` when the segment is retired: then note it elsewhere.
+        """
         try:
             self._slots.sync()
         except AuditUnavailable:
+            if self.map.closed:
+                raise ValueError("the segment is retired") from None
             if self._slots.broken:
                 self.map.close()
             raise

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vaultlayer.audit.event import canonical
+from vaultlayer.audit.files import unavailable
 from vaultlayer.audit.log import GENESIS
-from vaultlayer.errors import AuditUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-_CHUNK = 1 << 22
+LIMITS = (
+    "Not found without signed checkpoints: a shard removed whole, "
+    "or rewritten up to its end with new hashes."
+)
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong: the shard, the line (from 1; 0 for the whole shard) and what it is."""
+    """One thing wrong: the shard, the line (from 1; 0 for the shard as such) and what it is."""
 
     shard: str
     line: int
@@ -38,105 +42,107 @@ class Report:
 
 
 def verify(directory: Path) -> Report:
-    """Check every shard of the log under ``directory``; needs read access only.
+    """Check every shard of the log under ``directory``; needs no more than read access.
 
-    Finds edits, insertions, deletions, reordering and repetition inside a shard, a missing
-    head, and a missing tail (a shard ends with its ``close`` record). The chain has no
-    key, so it can't find a removed shard, or a shard rewritten from some record to its
-    end by someone who can compute SHA-256; that takes signed checkpoints kept elsewhere.
+    Finds, within a shard, any edit, insertion, deletion, repetition and change of order, a
+    missing head, and a missing end (each shard ends with a ``close`` record, written by
+    ``recover`` where the process could not). The chain has no key, so it can't find what
+    ``LIMITS`` names. Raises ``AuditUnavailable`` when there is nothing to read.
     """
-    logs = Path(directory) / "log"
-    if not logs.is_dir():
-        raise AuditUnavailable("there is no audit log here", "Name the directory that holds log/.")
+    return verify_shards(sorted((Path(directory) / "log").glob("*.jsonl")))
+
+
+def verify_shards(paths: Iterable[Path]) -> Report:
+    """``verify`` for these shard files."""
+    shards = records = 0
     findings: list[Finding] = []
-    records = 0
-    paths = sorted(logs.glob("*.jsonl"))
     for path in paths:
-        check = _Shard(path)
-        records += check.run()
+        try:
+            check = _Check(path)
+            check.run()
+        except OSError as error:
+            raise unavailable(f"the audit log {path.name} can't be read", error) from error
+        shards, records = shards + 1, records + check.line
         findings += check.findings
-    return Report(len(paths), records, findings)
+    if not shards:
+        raise unavailable("there is no audit log to verify")
+    return Report(shards, records, findings)
 
 
-class _Shard:
-    """The check of one shard. Lines are hashed as they are; JSON is parsed only to explain."""
+class _Check:
+    """The check of one shard. Lines are hashed as they are, and parsed only to explain."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.findings: list[Finding] = []
-        self.count = 0
+        self.line = 0  # of the record at hand, from 1
+        self.seq = 0  # due next
+        self.prev = GENESIS
 
-    def find(self, line: int, what: str) -> None:
-        self.findings.append(Finding(self.path.stem, line, what))
-
-    def run(self) -> int:
+    def run(self) -> None:
+        line = first = b""
         with self.path.open("rb", buffering=0) as file:
             alive = _is_locked(file)
-            previous = b""
-            prev, seq = GENESIS, 0
             for line in self._lines(file, alive):
-                self.count += 1
-                marks = b'"prev":"%b"' % prev.encode(), b'"seq":%d,' % seq
-                if marks[0] in line and marks[1] in line:
-                    seq += 1
-                else:
-                    seq = self._explain(line, prev, seq) + 1
-                prev = sha256(line).hexdigest()
-                if not previous:
-                    self._check_first(line)
-                previous = line
-            self._check_last(previous, alive)
-        return self.count
+                self.line += 1
+                if b'"prev":"%b"' % self.prev.encode() not in line or (
+                    b'"seq":%d,' % self.seq not in line
+                ):
+                    self._explain(line)
+                self.seq += 1
+                self.prev = sha256(line).hexdigest()
+                first = first or line
+        self._check_ends(first, line, alive)
 
     def _lines(self, file: BinaryIO, alive: bool) -> Iterator[bytes]:
         rest = b""
         while chunk := file.read(_CHUNK):
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
+            *lines, rest = (rest + chunk).split(b"\n")
             yield from lines
-        if rest and not alive:
-            self.find(
-                self.count + 1,
-                "torn: the last line was cut off by a crash; `vaultlayer audit recover` closes it",
-            )
+        if rest and not alive:  # a living process may be writing it just now
+            self.line += 1
+            self._find("torn: a crash cut it off; `vaultlayer audit recover` sees to it")
+            self.line -= 1
 
-    def _explain(self, line: bytes, prev: str, seq: int) -> int:
+    def _explain(self, line: bytes) -> None:
         record = _parse(line)
-        if record is None:
-            self.find(self.count, "not a canonical JSON record")
-            return seq
-        found = record.get("seq")
-        if not isinstance(found, int) or isinstance(found, bool):
-            self.find(self.count, "has no sequence number")
-            return seq
-        if found > seq:
-            self.find(
-                self.count, f"{found - seq} records are missing before this one (seq {found})"
+        seq = record.get("seq") if record else None
+        if record is None or type(seq) is not int:
+            self._find("is not a record as the log writes them")
+            return
+        if record.get("prev") != self.prev:
+            self._find(
+                "doesn't fit the line before it: one of them was changed, or is not in place"
             )
-        elif found < seq:
-            self.find(self.count, f"repeated or out of order: seq {found} where {seq} belongs")
-        if record.get("prev") != prev:
-            self.find(
-                self.count, "is not chained to the line before it: one of the two was changed"
-            )
-        return found
+        if seq > self.seq:
+            self._find(f"comes too early: records {self.seq} to {seq - 1} are missing before it")
+        elif seq < self.seq:
+            self._find(f"is there twice or out of order: it is record {seq}, {self.seq} was due")
+        self.seq = seq
 
-    def _check_first(self, line: bytes) -> None:
-        record = _parse(line) or {}
-        if record.get("event") != "open" or record.get("seq") != 0:
-            self.find(1, "the head is missing: a shard begins with its open record")
-        if record.get("shard") != self.path.stem:
-            self.find(1, "belongs to another shard")
+    def _check_ends(self, first: bytes, last: bytes, alive: bool) -> None:
+        opening, closing = _parse(first) or {}, _parse(last)
+        if not first:
+            if not alive:
+                self._find("is empty: its records were removed, or it never began")
+            return
+        if closing is None:
+            self._find("is not a record as the log writes them")
+        elif not alive and closing.get("event") != "close":
+            self._find("is not a close record: the end was cut off, or a crash not yet recovered")
+        self.line, count = 1, self.line
+        if opening.get("event") != "open" or opening.get("seq") != 0:
+            self._find("is not an open record: the head is missing")
+        if opening.get("shard") != self.path.stem:
+            self._find("belongs to another shard")
+        self.line = count
 
-    def _check_last(self, line: bytes, alive: bool) -> None:
-        record = _parse(line) if line else {}
-        if record is None:
-            self.find(self.count, "not a canonical JSON record")
-        elif not alive and record.get("event") != "close":
-            self.find(self.count, "the end is missing: cut off, or a crash nobody recovered yet")
+    def _find(self, what: str) -> None:
+        self.findings.append(Finding(self.path.stem, self.line, what))
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    """The record in a line, None unless it is the canonical form of one."""
     try:
         record = json.loads(line)
         return record if isinstance(record, dict) and canonical(record) == line else None

@@ -1,0 +1,93 @@
+"""A trail of its own for each test: an audit directory, a log and a journal."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vaultlayer.audit.journal import Journal
+from vaultlayer.audit.log import Log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTEXT = {
+    "actor": {"iss": "https://id.example", "sub": "u-17", "client": "desk", "roles": {"support"}},
+    "purpose": "customer_service",
+    "reason": "ticket 4711",
+    "policy": "ab" * 32,
+    "request": "r-1",
+}
+
+
+class Trail:
+    """An open journal and log with short names for what the tests do to them."""
+
+    context = CONTEXT
+
+    def __init__(self, directory: Path, durability: str = "process") -> None:
+        self.directory = directory
+        self.log = Log(directory, durability=durability)
+        self.journal = Journal(directory, durability=durability, log=self.log)
+
+    def access(self, **changes: object) -> int:
+        return self.journal.open_access({**CONTEXT, **changes})
+
+    def reading(self, *fields: str, access: int | None = None, outcome: str = "allow") -> tuple:
+        number = self.access() if access is None else access
+        return number, self.journal.spec(number, "customer", fields, "read", outcome)
+
+    def close(self) -> None:
+        self.journal.close()
+        self.log.close()
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records of all shards, shard by shard."""
+        files = sorted((self.directory / "log").glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+    def events(self, name: str = "read") -> list[dict[str, Any]]:
+        return [record for record in self.records() if record["event"] == name]
+
+    def values(self, name: str = "read") -> int:
+        """How many values the log says were touched."""
+        return sum(record["count"] for record in self.events(name))
+
+    def journal_files(self) -> list[str]:
+        return sorted(path.name for path in (self.directory / "journal").iterdir())
+
+
+@pytest.fixture
+def new_trail(tmp_path):
+    """Make trails in the test's folder, by default all in one audit directory."""
+    made = []
+
+    def make(directory: Path | None = None, durability: str = "process") -> Trail:
+        made.append(Trail(directory or tmp_path / "audit", durability))
+        return made[-1]
+
+    yield make
+    for trail in made:
+        trail.journal.release()
+        trail.log.release()
+
+
+@pytest.fixture
+def trail(new_trail):
+    """An open trail."""
+    return new_trail()
+
+
+@pytest.fixture
+def refs():
+    """Make n different refs."""
+    return lambda n: [os.urandom(16) for _ in range(n)]
+
+
+@pytest.fixture
+def small_segments(monkeypatch):
+    """Segments of 64 slots, so that a test goes through many."""
+    monkeypatch.setattr("vaultlayer.audit.segment.SLOTS", 64)
