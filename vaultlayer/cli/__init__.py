@@ -1,1 +1,20 @@
-""""""
+"""The command ``vaultlayer``: one file a command group, of typer and rich (extra ``cli``)."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        from vaultlayer.cli.root import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        sys.stderr.write(
+            f"Error: the command line needs {error.name}, which is not installed.\n"
+            'Hint: pip install "sqlalchemy-vaultlayer[cli]"\n'
+        )
+        sys.exit(2)
+    run()

@@ -1,0 +1,54 @@
+"""The root of the command line: puts the groups together and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from vaultlayer.cli import demo, init, keys, policy
+from vaultlayer.cli.common import exit_code, show_error
+from vaultlayer.errors import VaultLayerError
+from vaultlayer.version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its tracebacks would show the values of local variables
+)
+app.command("init")(init.init)
+app.command("demo")(demo.demo)
+app.add_typer(keys.app, name="keys")
+app.add_typer(policy.app, name="policy")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vaultlayer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Field encryption for SQLAlchemy that decides and records every read.
+
+    Exit codes: 0 good, 1 findings, 2 usage or configuration, 3 key store or network.
+    """
+
+
+def run() -> None:
+    """Run the command of ``sys.argv``; always leaves by SystemExit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" instead
+    try:
+        app(prog_name="vaultlayer")
+    except VaultLayerError as error:
+        show_error(error)
+        sys.exit(exit_code(error))
