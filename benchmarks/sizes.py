@@ -1,0 +1,55 @@
+"""How much is measured: the full form, and the short one for CI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows and rounds. Peers are slow and no budget is near them, so they get fewer rounds."""
+
+    rows: int
+    rounds: int
+    peer_rounds: int
+    curve: tuple[int, ...]
+    curve_rounds: int
+    streamed: tuple[int, int]
+    calls: int
+    starts: int
+    peers_on: tuple[str, ...]
+
+    def scaled_to(self, rows: int | None, rounds: int | None) -> Sizes:
+        """The same with other rows or rounds, for trying the suite out."""
+        sizes = self
+        if rounds is not None:
+            sizes = replace(
+                sizes, rounds=rounds, peer_rounds=rounds, curve_rounds=rounds, starts=rounds
+            )
+        if rows is not None:
+            sizes = replace(sizes, rows=rows, curve=(rows, 4 * rows), streamed=(rows, 4 * rows))
+        return sizes
+
+
+FULL = Sizes(
+    rows=5_000,
+    rounds=21,
+    peer_rounds=7,
+    curve=(1_000, 10_000, 100_000),
+    curve_rounds=7,
+    streamed=(10_000, 100_000),
+    calls=20_000,
+    starts=21,
+    peers_on=("SQLite", "PostgreSQL"),
+)
+SHORT = Sizes(
+    rows=2_000,
+    rounds=7,
+    peer_rounds=3,
+    curve=(1_000, 10_000),
+    curve_rounds=5,
+    streamed=(2_000, 10_000),
+    calls=5_000,
+    starts=7,
+    peers_on=("SQLite",),
+)
