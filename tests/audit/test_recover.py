@@ -194,7 +194,7 @@ def newest(trail):
 def test_recovered_events_say_so_and_name_their_notes(new_trail, refs):
     """The same event as ever, marked, in the dead process's own shard, which is then closed."""
     trail = new_trail()
-    number, prefix = trail.reading("email")
+    _, prefix = trail.reading("email")
     some = refs(3)
     trail.journal.append_many(prefix, some)
     shard = trail.log.shard
@@ -244,7 +244,7 @@ def test_a_line_torn_by_a_crash_is_reported_as_torn_and_taken_off_by_recover(
 
 def test_living_processes_are_left_alone(trail, refs):
     """Recovery beside a working vault touches nothing of it."""
-    number, prefix = trail.reading("email")
+    _, prefix = trail.reading("email")
     trail.journal.append(prefix, refs(1)[0])
     before = trail.journal_files(), trail.log.path.read_bytes()
     assert recover(trail.directory) == []
@@ -257,7 +257,7 @@ def test_many_recoveries_at_once_agree(new_trail, refs, tmp_path):
     directory, given = tmp_path / "audit", []
     for _ in range(5):
         trail = new_trail(directory)
-        number, prefix = trail.reading("email")
+        _, prefix = trail.reading("email")
         given += refs(30)
         trail.journal.append_many(prefix, given[-30:])
         trail.journal.release()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import errno
+import fcntl
 import os
 import threading
 import time
@@ -47,16 +49,28 @@ class Guard:
 class File:
     """An open file only we append to; a write is there whole, or not at all.
 
-    Raises ``AuditUnavailable`` for whatever goes wrong. One thread at a time.
+    One thread at a time. Opening, locking, allocating, cutting raise ``OSError``, all else
+    ``AuditUnavailable``.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        status = os.fstat(descriptor)
-        self.size = status.st_size
+    def __init__(self, path: Path, flags: int) -> None:
+        self.descriptor = -1
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+        status = os.fstat(self.descriptor)
         self._identity = status.st_dev, status.st_ino
+        self.size = status.st_size
         self._expected = self.size  # where an interrupted write was to end
         self.broken = ""
+
+    def lock(self, *, wait: bool) -> bool:
+        """Take the file's lock (``flock``); False where another process has it, or removed it."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        status = os.fstat(self.descriptor)
+        self.size = self._expected = status.st_size  # it may have grown before the lock was ours
+        return status.st_nlink > 0
 
     def check(self) -> bool:
         """Make sure the file is still there and ends where we left it.
@@ -96,6 +110,33 @@ class File:
             raise unavailable("the audit trail can't be written (the disk is full)")
         self.size = self._expected
 
+    def allocate(self, size: int) -> None:
+        """Claim the disk space now, so that a full disk fails here and not at a mapped page."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.descriptor, 0, size)
+        elif os.pwrite(self.descriptor, bytes(size), 0) < size:  # macOS
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.size = self._expected = size
+
+    def cut(self, size: int) -> None:
+        """Take off what follows the first ``size`` bytes."""
+        os.ftruncate(self.descriptor, size)
+        self.size = self._expected = size
+
+    def read(self, size: int, start: int) -> bytes:
+        """Up to ``size`` bytes from byte ``start`` on."""
+        try:
+            return os.pread(self.descriptor, size, start)
+        except OSError as error:
+            raise unavailable("the audit trail can't be read", error) from error
+
+    def overwrite(self, data: bytes, start: int) -> None:
+        """Replace bytes that are there already."""
+        try:
+            os.pwrite(self.descriptor, data, start)
+        except OSError as error:
+            raise unavailable("the audit trail can't be written", error) from error
+
     def sync(self) -> None:
         """Put data on the disk. A failure is final: the page cache can't be trusted after it."""
         began = time.monotonic()
@@ -112,6 +153,9 @@ class File:
             with suppress(OSError):  # someone else closed it already
                 os.close(self.descriptor)
             self.descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def folder(directory: Path, name: str) -> Path:

@@ -220,9 +220,9 @@ class Journal:
             events = events_of(refs, self._specs, self._place(segment, 0, segment.position()))
             if events:
                 self._log.write_all(events)
-            segment.delete()
             self._full.pop(0)
             self._forget(segment.number)
+            segment.delete()
 
     def _log_access(self, access: Access, segment: Segment) -> None:
         start = access.start if access.segment is segment else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -94,17 +93,11 @@ class Log:
         log.directory, log._power, log._closed = Path(directory), True, False
         log.release()
         log.shard = shard
-        descriptor = os.open(log.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            log.torn = _cut_torn_tail(descriptor, log.path)
-            log._file = File(descriptor)
-            log._seq, log._prev = _head(log.path)
-        except BlockingIOError:
+        file = File(log.path, os.O_APPEND)
+        if not file.lock(wait=False):
             return None
-        finally:
-            if log._file is None:
-                os.close(descriptor)
+        log._file, log.torn = file, _cut_torn_tail(file, log.path)
+        log._seq, log._prev = _head(log.path)
         return log
 
     @property
@@ -196,20 +189,15 @@ def _open_event() -> dict[str, Any]:
 
 def _create_locked(path: Path) -> File | None:
     """A new, locked file; None when a recovery took the still empty file for an orphan."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    if os.fstat(descriptor).st_nlink:
-        return File(descriptor)
-    os.close(descriptor)
-    return None
+    file = File(path, os.O_EXCL | os.O_APPEND)
+    return file if file.lock(wait=True) else None
 
 
-def _cut_torn_tail(descriptor: int, path: Path) -> bytes:
-    size = os.fstat(descriptor).st_size
-    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+def _cut_torn_tail(file: File, path: Path) -> bytes:
+    if not file.size or file.read(1, file.size - 1) == b"\n":
         return b""
     torn = next(lines_backwards(path))
-    os.ftruncate(descriptor, size - len(torn))
+    file.cut(file.size - len(torn))
     return torn
 
 

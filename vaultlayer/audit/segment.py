@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from itertools import groupby, islice
 from operator import length_hint
 from typing import TYPE_CHECKING
@@ -47,11 +46,11 @@ class Segment:
             with ExitStack() as undo:
                 for path in self._paths:
                     undo.callback(path.unlink, missing_ok=True)
-                slots = _create(self._paths[0], 0, undo)
-                texts = _create(self._paths[1], os.O_APPEND, undo)
-                _allocate(slots, self._size)
-                self._slots, self._definitions = File(slots), File(texts)
-                self.map = mmap.mmap(slots, self._size)
+                self._slots = undo.enter_context(closing(File(self._paths[0], os.O_EXCL)))
+                texts = File(self._paths[1], os.O_EXCL | os.O_APPEND)
+                self._definitions = undo.enter_context(closing(texts))
+                self._slots.allocate(self._size)
+                self.map = mmap.mmap(self._slots.descriptor, self._size)
                 self.define(definitions)
                 if power:
                     sync_folder(folder)
@@ -100,7 +99,11 @@ class Segment:
 
     def read(self, start: int) -> bytes:
         """The slots from byte ``start`` up to the position, mapped or not."""
-        return os.pread(self._slots.descriptor, self.position() - start, start)
+        size = self.position() - start
+        slots = self._slots.read(size, start)
+        if len(slots) != size:
+            raise unavailable("the audit journal was cut off by someone else")
+        return slots
 
     def clear(self, start: int, slots: bytes, found: Iterable[int], mine: Container[int]) -> None:
         """Zero the slots numbered ``mine`` among ``slots``, read at ``start``, all ``found``.
@@ -108,13 +111,13 @@ class Segment:
         Others' slots, and those that were empty when ``slots`` was read, are left alone.
         """
         if all(number in mine for number in found):
-            os.pwrite(self._slots.descriptor, bytes(len(slots)), start)
+            self._slots.overwrite(bytes(len(slots)), start)
             return
         used = [number for _, number in SLOT.iter_unpack(slots)]
         for my_own, run in groupby(used, mine.__contains__):
             end = start + SLOT.size * sum(1 for _ in run)
             if my_own:
-                os.pwrite(self._slots.descriptor, bytes(end - start), start)
+                self._slots.overwrite(bytes(end - start), start)
             start = end
 
     def sync(self) -> None:
@@ -142,21 +145,11 @@ class Segment:
             held.close()
 
     def delete(self) -> None:
-        """Remove both files, the slots first: what they held is in the log."""
+        """Remove both files, the slots first: what they held is in the log.
+
+        One that can't be removed is harmless: ``recover`` knows that it was logged.
+        """
         self.release()
         for path in self._paths:
-            path.unlink(missing_ok=True)
-
-
-def _create(path: Path, flag: int, undo: ExitStack) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flag, 0o600)
-    undo.callback(os.close, descriptor)
-    return descriptor
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    """Claim the disk space now, so that a full disk fails here and not at a slot."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-    elif os.pwrite(descriptor, bytes(size), 0) < size:  # macOS
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with suppress(OSError):
+                path.unlink()
