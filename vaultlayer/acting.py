@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer import read_path
 from vaultlayer.access.context import CURRENT, PINNED, no_access
 from vaultlayer.access.grants import NO_REF, Grant
 from vaultlayer.access.snapshot import Decision
 from vaultlayer.errors import AccessDenied, ConfigurationError
-from vaultlayer.orm import loading
+from vaultlayer.orm import batch, loading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,8 +31,22 @@ class Access:
     """
 
     __slots__ = (
-        "_context", "_number", "_session", "_token", "cached_keys", "closed", "deadline", "grants",
-        "journal", "principal", "purpose", "snapshot", "tenant", "vault",
+        "__weakref__",
+        "_context",
+        "_number",
+        "_session",
+        "_token",
+        "cached_keys",
+        "closed",
+        "deadline",
+        "grants",
+        "journal",
+        "last",
+        "principal",
+        "purpose",
+        "snapshot",
+        "tenant",
+        "vault",
     )
 
     def __init__(
@@ -54,6 +67,7 @@ class Access:
         self.cached_keys = vault.keys.cached
         self.journal = vault.journal
         self.grants: dict[Any, Grant] = {}
+        self.last: tuple[Any, Any] = (_NOBODY, None)  # the subject read last, and its key
         self.deadline = _deadline(principal)
         self.closed = True
         self._session = session
@@ -69,7 +83,6 @@ class Access:
             raise ConfigurationError(
                 "an access is used once", hint="ask vault.access() for a new one"
             )
-        self.closed = False
         if self._session is None:
             self._token = CURRENT.set(self)
         elif self._session.hash_key in PINNED:
@@ -79,6 +92,8 @@ class Access:
             )
         else:
             PINNED[self._session.hash_key] = self
+        self.closed = False
+        self.vault.accesses.add(self)
         return self
 
     def __exit__(
@@ -88,7 +103,9 @@ class Access:
         traceback: TracebackType | None,
     ) -> None:
         self.closed = True
-        self.grants = {}
+        self.grants.clear()
+        self.last = (_NOBODY, None)
+        self.vault.accesses.discard(self)
         if self._token is not None:
             CURRENT.reset(self._token)
         elif self._session is not None:
@@ -105,7 +122,8 @@ class Access:
             row has none, ``Masked`` where the rules say mask.
         :raises AccessDenied: if any of the fields is refused; nothing is opened then.
         """
-        return read_path.reveal(self, rows, fields)
+        opened = batch.reveal(self, rows, fields)
+        return [values[0] for values in opened] if len(fields) == 1 else opened
 
     def prefetch(self, rows: Iterable[Any]) -> None:
         """Fetch the keys of loaded rows, so that reading them later does no I/O.
@@ -113,20 +131,25 @@ class Access:
         Needed only with AsyncSession, for rows that were loaded before the access began:
         ``await session.run_sync(lambda _: access.prefetch(rows))``.
         """
-        loading.prefetch(self, rows)
+        loading.prefetch(self, batch.as_rows(rows))
 
     def grant(self, field: Field, action: str) -> Grant:
         """Decide one field and action, once for this access and policy snapshot."""
         if self.closed:
             raise no_access(f"{action} of {field.label}")
-        snapshot = self.vault.snapshot
-        if snapshot is not self.snapshot:
-            self.snapshot, self.grants = snapshot, {}
         key = field if action == "read" else (field, action)
         known = self.grants.get(key)
         if known is None:
             known = self.grants[key] = self._decide(field, action)
+            if self.snapshot is not self.vault.snapshot:  # reloaded meanwhile: decide anew
+                self.forget()
+                return self.grant(field, action)
         return known
+
+    def forget(self) -> None:
+        """Drop every grant: the policy was reloaded."""
+        self.snapshot = self.vault.snapshot
+        self.grants.clear()
 
     def refuse(self, grant: Grant, refs: Sequence[bytes] = (NO_REF,)) -> AccessDenied:
         """Journal a refusal and return its error."""
@@ -173,6 +196,9 @@ class Access:
                 }
             )
         return self._number
+
+
+_NOBODY = object()
 
 
 def _deadline(principal: Principal) -> float:

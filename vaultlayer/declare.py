@@ -151,7 +151,7 @@ def _index_column(unique: bool) -> Any:
 
 
 def _configured(mapper: Mapper[Any], _: type) -> None:
-    install(mapper, read_path.read)
+    install(mapper, read_path.reading)
 
 
 def _needs_subject_column(cls: type) -> bool:

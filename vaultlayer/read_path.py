@@ -1,8 +1,7 @@
 """The read path: load → authorize → journal → open. No other module opens a value.
 
-``read`` serves a mapped attribute, a selected column and a batch alike; loading put the
-``Sealed`` value into the row and left it closed. It is the hot path: a cached grant, a cached
-key, one record in the journal, one decryption.
+Loading put a ``Sealed`` into the row and left it closed. ``reading`` makes the ``__get__`` of a
+personal attribute, the hot path; ``open_rows`` is the same line for many rows at once.
 """
 
 from __future__ import annotations
@@ -10,6 +9,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.orm import object_session
+
+from vaultlayer.access.context import CURRENT, PINNED, acting, no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.access.masks import mask
 from vaultlayer.crypto.envelope import open_sealed
@@ -18,64 +20,102 @@ from vaultlayer.orm.entity import SUBJECT_KEY
 from vaultlayer.sealed import Masked, Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from vaultlayer.access.grants import Grant
     from vaultlayer.acting import Access
+    from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.entity import Entity, Field
 
+Row = dict[str, Any]  # a mapped instance's dict, or the columns of its place
 
-def read(access: Access, entity: Entity, field: Field, row: dict[str, Any], sealed: Any) -> Any:
-    """Open one sealed value of a loaded row; ``row`` is the instance's dict, or its like."""
-    # authorize: decided once an access, refused every time
-    grant = access.grants.get(field)
-    if grant is None or access.snapshot is not access.vault.snapshot:
-        grant = access.grant(field, "read")
-    now = monotonic()
-    if grant.denied or now >= access.deadline:
-        raise access.refuse(grant, loading.known_refs(access, [sealed]))
-    if type(sealed) is not Sealed:
-        return _unstored(access, field, sealed)
 
-    # the key, together with its neighbours' when it isn't cached; the place, from the row itself
-    envelope = sealed.envelope
-    key = access.cached_keys.get(envelope[3:19])
-    if key is None or now >= key.expires:
-        key = loading.fetch_key(access, row, envelope)
-    place = key.place
-    subject = row.get(SUBJECT_KEY)
-    if entity.is_composite or envelope[2] > 1 or subject is None or subject.int != key.number:
-        place = loading.place(access, entity, row, key, envelope)
+def reading(
+    entity: Entity, field: Field, load: Callable[[Any, Any, Any], Any]
+) -> Callable[[Any, Any, Any], Any]:
+    """The ``__get__`` of one personal attribute; ``load`` is SQLAlchemy's own."""
+    name, is_composite = field.key, entity.is_composite
 
-    # journal: in the kernel when this returns, or it raises; then open
-    access.journal.append(grant.prefix, key.log_ref)
-    value = grant.decode(open_sealed(key.cipher, grant.head + place, envelope))
+    def read(attribute: Any, instance: Any, owner: Any) -> Any:
+        if instance is None:
+            return attribute
+        row = instance.__dict__
+        try:
+            sealed = row[name]
+        except KeyError:  # deferred or expired
+            sealed = load(attribute, instance, owner)
+        if sealed is None:
+            return None
+
+        access = acting(object_session(instance)) if PINNED else CURRENT.get()
+        if access is None:
+            raise no_access(f"{field.label} was read")
+        grant = access.grants.get(field) or access.grant(field, "read")
+        now = monotonic()
+        if grant.denied or now >= access.deadline:
+            raise access.refuse(grant, loading.known_refs(access, [sealed]))
+        if type(sealed) is not Sealed:
+            return _unstored(access, grant, field, sealed)
+
+        # A row's values mostly share subject and key, so the last ones are tried first.
+        subject, key = access.last
+        place = None
+        if (
+            row.get(SUBJECT_KEY) is not subject or sealed[:19] != key.header
+            or now >= key.expires or is_composite
+        ):  # fmt: skip
+            key, place = loading.locate(access, entity, row, sealed)
+            access.last = row.get(SUBJECT_KEY), key
+
+        access.journal.append(grant.prefix, key.log_ref)  # in the kernel on return, or it raises
+        if place is None and not grant.masked:
+            return grant.decode(key.open_own(grant.head, sealed))
+        return _open(grant, field, key, place, sealed)
+
+    return read
+
+
+def open_rows(
+    access: Access, entity: Entity, fields: Sequence[Field], rows: Sequence[tuple[Row, list[Any]]]
+) -> list[tuple[Any, ...]]:
+    """Open some fields of many rows, each given with its closed values in the fields' order."""
+    grants = [access.grant(field, "read") for field in fields]
+    for position, grant in enumerate(grants):
+        if grant.denied or monotonic() >= access.deadline:
+            refused = [values[position] for _, values in rows]
+            raise access.refuse(grant, loading.known_refs(access, refused))
+
+    columns: list[list[Any]] = [[] for _ in fields]
+    for row, values in rows:
+        header = key = place = None
+        for cells, sealed in zip(columns, values, strict=True):
+            if sealed is None:
+                cells.append(None)
+                continue
+            if sealed[:19] != header:  # a row's values mostly share key and place
+                key, place = loading.locate(access, entity, row, sealed)
+                header = sealed[:19]
+            cells.append((key, place, sealed))
+
+    for grant, cells in zip(grants, columns, strict=True):
+        access.journal.append_many(grant.prefix, [cell[0].log_ref for cell in cells if cell])
+    opened = [
+        [cell and _open(grant, field, *cell) for cell in cells]
+        for grant, field, cells in zip(grants, fields, columns, strict=True)
+    ]
+    return list(zip(*opened, strict=True))
+
+
+def _open(grant: Grant, field: Field, key: SubjectKey, place: bytes | None, sealed: bytes) -> Any:
+    if place is None:
+        value = grant.decode(key.open_own(grant.head, sealed))
+    else:
+        value = grant.decode(open_sealed(key.cipher, grant.head + place, sealed))
     return Masked(mask(field.mask, value)) if grant.masked else value
 
 
-def reveal(access: Access, rows: Any, attributes: Sequence[Any]) -> list[Any]:
-    """Open some fields of many rows: all or none of the fields, keys in one statement."""
-    batch = loading.as_rows(rows)
-    fields = [loading.personal(attribute) for attribute in attributes]
-    for _, field in fields:
-        grant = access.grant(field, "read")
-        if grant.denied:
-            values = [loading.sealed_of(row, field) for row in batch]
-            raise access.refuse(grant, loading.known_refs(access, values))
-    loading.prefetch(access, batch, [field for _, field in fields])
-    opened = [
-        tuple([_open_one(access, entity, field, row) for entity, field in fields]) for row in batch
-    ]
-    return [values[0] for values in opened] if len(fields) == 1 else opened
-
-
-def _open_one(access: Access, entity: Entity, field: Field, row: Any) -> Any:
-    sealed = loading.sealed_of(row, field)
-    return None if sealed is None else read(access, entity, field, row.__dict__, sealed)
-
-
-def _unstored(access: Access, field: Field, pending: Any) -> Any:
+def _unstored(access: Access, grant: Grant, field: Field, pending: Any) -> Any:
     """A value assigned and not flushed yet: decided and journaled like any other."""
-    grant = access.grant(field, "read")
     access.journal.append(grant.prefix, NO_REF)
     value = grant.decode(pending.data)
     return Masked(mask(field.mask, value)) if grant.masked else value

@@ -45,19 +45,19 @@ class _Redacted:
         )
 
 
-class Sealed(_Redacted):
-    """A value nobody has opened yet. ``envelope`` holds the stored bytes (docs/format.md)."""
+class Sealed(_Redacted, bytes):
+    """A value nobody has opened yet: the stored envelope (docs/format.md), with manners.
 
-    __slots__ = ("envelope",)
+    It is a ``bytes`` because an object of its own around the bytes would double what loading
+    costs; what its bytes can give away is ciphertext.
+    """
 
-    def __init__(self, envelope: bytes) -> None:
-        self.envelope = envelope
+    __slots__ = ()
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sealed) and self.envelope == other.envelope
-
-    def __hash__(self) -> int:
-        return hash(self.envelope)
+    @property
+    def envelope(self) -> bytes:
+        """The stored bytes, plain ``bytes`` again."""
+        return bytes(self)
 
 
 class Unsealed(_Redacted):

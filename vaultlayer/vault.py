@@ -7,7 +7,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import finalize
+from weakref import WeakSet, finalize
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL, make_url
@@ -47,6 +47,7 @@ class Vault:
         self.settings = settings
         self.snapshot = Snapshot(read_bundle(settings.policies))
         self.keys = Keys(provider, ttl=settings.key_ttl, region=settings.region)
+        self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of a new policy
         self._tokens = _token_verifier(settings)
         self._engine: Engine | None = None
         self._apart: dict[URL, Engine | None] = {}
@@ -154,6 +155,8 @@ class Vault:
     def reload_policy(self) -> None:
         """Read ``policies/`` anew. A bad bundle raises PolicyError, and the good one stays."""
         self.snapshot = Snapshot(read_bundle(self.settings.policies))
+        for access in list(self.accesses):
+            access.forget()
 
     @contextmanager
     def key_connection(self, using: Session | Connection | None) -> Iterator[Connection]:

@@ -83,9 +83,9 @@ def _data(
     """The encoded value to seal. A Sealed one must open in this very place to be kept."""
     if type(value) is not Sealed:
         return value.data if isinstance(value, Unsealed) else None
-    sealed_by = access.vault.keys.fetch(connection, [key_id_of(value.envelope)])
-    former = sealed_by[key_id_of(value.envelope)]
-    return open_sealed(former.cipher, place, value.envelope)
+    sealed_by = access.vault.keys.fetch(connection, [key_id_of(value)])
+    former = sealed_by[key_id_of(value)]
+    return open_sealed(former.cipher, place, value)
 
 
 def _keys(

@@ -40,6 +40,10 @@ _HEADERS = {flags: _MAGIC + _SUITE + bytes([flags]) for flags in range(4)}
 # Header -> AAD item 6. Looking a header up here is also the check of magic, suite and flags.
 _SUITE_ITEM = {header: item(6, header[1:]) for header in _HEADERS.values()}
 
+# The commonest header, neither padded nor bound to a row, for readers that hold its item ready.
+PLAIN_HEADER = _HEADERS[0]
+PLAIN_ITEM = _SUITE_ITEM[PLAIN_HEADER]
+
 
 def key_id_for(key: bytes) -> bytes:
     """The 16 bytes that name and commit to a 32-byte subject key.

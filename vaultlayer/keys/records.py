@@ -13,10 +13,12 @@ from hmac import compare_digest
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vaultlayer.crypto.binding import record_aad, subject_part
-from vaultlayer.crypto.envelope import key_id_for, open_sealed, seal
+from vaultlayer.crypto.envelope import PLAIN_HEADER, PLAIN_ITEM, key_id_for, open_sealed, seal
+from vaultlayer.crypto.refusals import damaged as damaged_value
 from vaultlayer.errors import ConfigurationError, IntegrityError, PlaintextFound
 
 if TYPE_CHECKING:
@@ -34,7 +36,18 @@ number = Struct(">q").pack  # any integer a database holds
 class SubjectKey:
     """One data subject's key, unwrapped; ``expires`` is on the monotonic clock of its Keys."""
 
-    __slots__ = ("cipher", "expires", "key_id", "log_ref", "number", "place", "subject", "tenant")
+    __slots__ = (
+        "_own_place",
+        "cipher",
+        "expires",
+        "header",
+        "key_id",
+        "log_ref",
+        "number",
+        "place",
+        "subject",
+        "tenant",
+    )
 
     def __init__(
         self,
@@ -48,11 +61,24 @@ class SubjectKey:
         self.key_id = key_id
         self.tenant = tenant
         self.subject = subject
-        self.number = int.from_bytes(subject)  # UUID.int of the subject, for the read path
+        self.number = int.from_bytes(subject)  # UUID.int of the subject
         self.place = subject_part(subject)
+        self._own_place = self.place + PLAIN_ITEM
+        self.header = PLAIN_HEADER + key_id  # how its unpadded, unbound envelopes begin
         self.log_ref = log_ref
         self.cipher = cipher
         self.expires = expires
+
+    def open_own(self, field: bytes, envelope: bytes) -> bytes:
+        """``open_sealed`` for an envelope that begins with ``header``.
+
+        ``field`` is the field part of its place. The hot path: nothing is looked up or built
+        that the key can hold ready.
+        """
+        try:
+            return self.cipher.decrypt(envelope[19:31], envelope[31:], field + self._own_place)
+        except (InvalidTag, ValueError):
+            raise damaged_value() from None
 
     def __repr__(self) -> str:
         return "<SubjectKey>"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
-from sqlalchemy.orm import Mapper, object_session
+from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 from sqlalchemy.sql.elements import ClauseElement
 
-from vaultlayer.access.context import CURRENT, PINNED, acting, no_access
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.sealed import Masked, Sealed, Unsealed
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def instrument(
-    mapper: Mapper[Any], entity: Entity, field: Field, read: Callable[..., Any]
+    mapper: Mapper[Any], entity: Entity, field: Field, reading: Callable[..., Any]
 ) -> None:
     """Make ``Class.field`` decide and record each read, and encode each assigned value.
 
@@ -29,7 +28,7 @@ def instrument(
     "set" event, which constructors, ``set_attribute`` and ``merge`` all pass.
     """
     attribute = mapper.class_.__dict__[field.key]
-    attribute.__class__ = _opening(entity, field, read)
+    attribute.__class__ = _opening(entity, field, reading)
     event.listen(attribute, "set", _encoding(field), retval=True, propagate=False)
 
 
@@ -43,30 +42,13 @@ def personal_field(attribute: Any) -> tuple[Entity, Field] | None:
 
 
 def _opening(
-    entity: Entity, field: Field, read: Callable[..., Any]
+    entity: Entity, field: Field, reading: Callable[..., Any]
 ) -> type[InstrumentedAttribute[Any]]:
-    key = field.key
-    load = InstrumentedAttribute.__get__
-
     class PersonalAttribute(InstrumentedAttribute[Any]):
         __slots__ = ()
         inherit_cache = True
         personal = (entity, field)
-
-        def __get__(self, instance: Any, owner: Any) -> Any:
-            if instance is None:
-                return self
-            values = instance.__dict__
-            try:
-                value = values[key]
-            except KeyError:  # deferred or expired
-                value = load(self, instance, owner)
-            if value is None:
-                return None
-            access = acting(object_session(instance)) if PINNED else CURRENT.get()
-            if access is None:
-                raise no_access(f"{field.label} was read")
-            return read(access, entity, field, values, value)
+        __get__ = reading(entity, field, InstrumentedAttribute.__get__)
 
     return PersonalAttribute
 

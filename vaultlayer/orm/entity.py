@@ -142,14 +142,14 @@ def fields_of_table(table: Table) -> dict[str, Field]:
         ) from None
 
 
-def install(mapper: Mapper[Any], read: Callable[..., Any]) -> Entity:
+def install(mapper: Mapper[Any], reading: Callable[..., Any]) -> Entity:
     """Give a mapped class its entity and its attributes their decided, recorded reading. Idempotent."""
     known = entity_of(mapper)
     if known is not None:
         return known
     entity = mapper.__dict__[_ENTITY] = Entity(mapper)
     if not entity.is_subject:
-        _link_to_subject(entity, mapper.class_.__subject__, read)
+        _link_to_subject(entity, mapper.class_.__subject__, reading)
     entity.is_composite = entity.tenant_key is not None or entity.subject_key is None
     for attribute in mapper.column_attrs:
         column = attribute.columns[0]
@@ -157,7 +157,7 @@ def install(mapper: Mapper[Any], read: Callable[..., Any]) -> Entity:
             entity.fields[attribute.key] = _field(mapper, attribute.key, column)
     for field in entity.fields.values():
         field.column.info[_FIELD] = field
-        instrument(mapper, entity, field, read)
+        instrument(mapper, entity, field, reading)
     for table in mapper.tables:
         table.info.setdefault(_ENTITY, entity)
     return entity
@@ -175,7 +175,7 @@ def _field(mapper: Mapper[Any], key: str, column: Any) -> Field:
     return Field(getattr(owner, "__entity__", column.table.fullname), key, column, mapper.class_)
 
 
-def _link_to_subject(entity: Entity, path: str | None, read: Callable[..., Any]) -> None:
+def _link_to_subject(entity: Entity, path: str | None, reading: Callable[..., Any]) -> None:
     mapper = entity.mapper
     if path is None:
         entity.subject_key = None
@@ -189,7 +189,7 @@ def _link_to_subject(entity: Entity, path: str | None, read: Callable[..., Any])
         if len(keys) != 1:
             raise _bad_subject(mapper, path)
         pairs, target = [(column, keys[0].column)], _mapper_of(mapper, keys[0].column.table)
-    parent = install(target, read)
+    parent = install(target, reading)
     if parent.subject_key is None:
         raise _bad_subject(mapper, path)
     relationship_key = path if path in mapper.relationships else None

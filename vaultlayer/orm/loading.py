@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.orm import object_session
+from sqlalchemy.orm.attributes import instance_state
 
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.binding import row_part
-from vaultlayer.crypto.envelope import key_id_of
+from vaultlayer.crypto.envelope import PLAIN_HEADER, is_row_bound, key_id_of
 from vaultlayer.crypto.refusals import damaged
-from vaultlayer.errors import AccessDenied, KeyUnavailable, UnsupportedQuery
-from vaultlayer.orm.attribute import personal_field
+from vaultlayer.errors import AccessDenied, KeyUnavailable
 from vaultlayer.orm.entity import entity_of
 from vaultlayer.sealed import Sealed
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
-    from vaultlayer.orm.entity import Entity, Field
+    from vaultlayer.orm.entity import Entity
 
 _WALK = "vaultlayer.walk"
 _STATE = "_sa_instance_state"
@@ -33,34 +33,42 @@ BATCH = 1000
 _ENOUGH_CACHED = 100  # so many neighbours in a row with cached keys end the look around
 
 
-def place(
-    access: Access, entity: Entity, row: dict[str, Any], key: SubjectKey, envelope: bytes
-) -> bytes:
-    """The rest of a value's place: its subject and, when bound to it, its row.
+def locate(
+    access: Access, entity: Entity, row: dict[str, Any], envelope: bytes
+) -> tuple[SubjectKey, bytes | None]:
+    """The key of an envelope and its place in this row; place None: nothing but its subject.
 
     The subject is the row's own, never the key's: a value moved to another person's row
     meets another subject here and doesn't open.
     """
-    if entity.subject_key is None:
-        subject = b""
-    else:
-        owner = row.get(entity.subject_key) or _load(row, entity.subject_key)
-        if owner is None:
-            raise damaged()
-        subject = owner.bytes
-    if subject != key.subject:
+    key = access.cached_keys.get(envelope[3:19])
+    if key is None or monotonic() >= key.expires:
+        key = fetch_key(access, row, envelope)
+    if _subject(entity, row) != key.number:
         raise damaged()
+    if not entity.is_composite and envelope[:3] == PLAIN_HEADER:
+        return key, None
     if entity.tenant_key is not None:
         _check_tenant(access, entity, row)
-    if not envelope[2] & 2:
-        return key.place
+    if not is_row_bound(envelope):
+        return key, key.place
     for name in entity.row_keys:
         if name not in row:
             _load(row, name)
     row_id = entity.row_id(row)
     if row_id is None:
         raise damaged()
-    return key.place + row_part(row_id)
+    return key, key.place + row_part(row_id)
+
+
+def _subject(entity: Entity, row: dict[str, Any]) -> int:
+    """The row's subject as the number of its UUID; 0 for a row that belongs to no person."""
+    if entity.subject_key is None:
+        return 0
+    subject = row.get(entity.subject_key) or _load(row, entity.subject_key)
+    if subject is None:
+        raise damaged()
+    return int(subject.int)
 
 
 def _check_tenant(access: Access, entity: Entity, row: dict[str, Any]) -> None:
@@ -89,41 +97,12 @@ def _load(row: dict[str, Any], key: str | None) -> Any:
         ) from None
 
 
-def as_rows(rows: Any) -> list[Any]:
-    return [rows] if hasattr(rows, _STATE) else list(rows)
-
-
-def personal(attribute: Any) -> tuple[Entity, Field]:
-    known = personal_field(attribute)
-    if known is None:
-        raise UnsupportedQuery(
-            "reveal() takes personal attributes",
-            hint="name them as on the class, e.g. access.reveal(rows, Customer.name)",
-        )
-    return known
-
-
-def sealed_of(row: Any, field: Field) -> Any:
-    """The row's closed value, loaded if it isn't."""
-    values = getattr(row, "__dict__", None)
-    if values is None or _STATE not in values:
-        raise UnsupportedQuery(
-            "reveal() takes mapped instances",
-            hint="load the rows through the ORM: session.scalars(select(Customer))",
-        )
-    if field.key in values:
-        return values[field.key]
-    state = values[_STATE]
-    return state.get_impl(field.key).get(state, values)
-
-
 def known_refs(access: Access, values: Iterable[Any]) -> list[bytes]:
     """The log refs of refused values, as far as their keys are at hand: refusing fetches none."""
     refs = []
     for sealed in values:
         if sealed is not None:
-            envelope = getattr(sealed, "envelope", b"")
-            key = access.cached_keys.get(envelope[3:19])
+            key = access.cached_keys.get(sealed[3:19]) if type(sealed) is Sealed else None
             refs.append(key.log_ref if key is not None else NO_REF)
     return refs or [NO_REF]
 
@@ -156,26 +135,17 @@ def fetch(access: Access, session: Session | None, key_ids: set[bytes]) -> None:
         ) from None
 
 
-def prefetch(access: Access, rows: Iterable[Any], fields: Sequence[Field] | None = None) -> None:
+def prefetch(access: Access, rows: Sequence[Any]) -> None:
     """Fetch the missing keys of these rows, in statements of 1,000."""
-    key_ids: set[bytes] = set()
-    session = None
-    for row in as_rows(rows):
-        state = inspect(row)
-        session = session or object_session(row)
-        key_ids.update(_missing(access, state, fields))
+    key_ids = {key_id for row in rows for key_id in _missing(access, instance_state(row))}
     if key_ids:
-        fetch(access, session, key_ids)
+        fetch(access, object_session(rows[0]), key_ids)
 
 
-def fetch_missing(access: Access, session: Session, values: Iterable[Any]) -> None:
+def fetch_missing(access: Access, session: Session | None, values: Iterable[bytes]) -> None:
     """Fetch the keys of these sealed values that aren't cached."""
     cached = access.cached_keys
-    key_ids = {
-        sealed.envelope[3:19]
-        for sealed in values
-        if type(sealed.envelope) is bytes and sealed.envelope[3:19] not in cached
-    }
+    key_ids = {key_id_of(sealed) for sealed in values if sealed[3:19] not in cached}
     if key_ids:
         fetch(access, session, key_ids)
 
@@ -211,20 +181,12 @@ def _around(session: Session, state: InstanceState[Any], access: Access) -> Iter
     session.info.pop(_WALK, None)
 
 
-def _missing(
-    access: Access, state: InstanceState[Any], fields: Sequence[Field] | None = None
-) -> list[bytes]:
+def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
+    """The ids of the keys a loaded row's sealed values need and the cache doesn't have."""
     entity = entity_of(state.mapper)
     if entity is None:
         return []
     values, cached = state.dict, access.cached_keys
-    keys = entity.fields if fields is None else [field.key for field in fields]
-    found = [values.get(key) for key in keys]
-    return [
-        sealed.envelope[3:19]
-        for sealed in found
-        if type(sealed) is Sealed
-        and type(sealed.envelope) is bytes
-        and sealed.envelope[3:19] not in cached
-    ]
+    sealed = [value for key in entity.fields if type(value := values.get(key)) is Sealed]
+    return [value[3:19] for value in sealed if value[3:19] not in cached]
 

@@ -9,20 +9,22 @@ from weakref import WeakSet, ref
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from vaultlayer import read_path
 from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.orm import bulk, columns, flush, gate, loading
+from vaultlayer.orm import batch, bulk, columns, flush, gate, loading
 from vaultlayer.write_path import seal_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
     from vaultlayer.acting import Access
 
 _GATED: WeakSet[Engine] = WeakSet()
+
+# Not event.contains(): it knows targets by id(), and takes a new class for a collected one.
+_ATTACHED: WeakSet[Any] = WeakSet()
 
 
 def attach(target: Any) -> None:
@@ -32,8 +34,9 @@ def attach(target: Any) -> None:
         _gate(engine)
         return
     session = _session_target(target)
-    for name, listener in _SESSION_LISTENERS.items():
-        if not event.contains(session, name, listener):
+    if session not in _ATTACHED:
+        _ATTACHED.add(session)
+        for name, listener in _SESSION_LISTENERS.items():
             event.listen(session, name, listener)
 
 
@@ -114,7 +117,7 @@ def _on_execute(state: ORMExecuteState) -> Any:
         if access is None:
             raise no_access("a personal column was selected")
         result = state.invoke_statement(statement=statement)
-        return columns.opening(result, _open_cells(access, session))
+        return columns.opening(result, partial(batch.open_cells, access, session))
     if access is not None and _is_async(state):
         result = state.invoke_statement()
         return columns.chunkwise(result, partial(_prefetched, access, session))
@@ -124,21 +127,6 @@ def _on_execute(state: ORMExecuteState) -> Any:
 def _prefetched(access: Access, session: Session, rows: list[Any]) -> list[Any]:
     loading.prefetch_session(access, session)
     return rows
-
-
-def _open_cells(
-    access: Access, session: Session
-) -> Callable[[Sequence[columns.SealedCell]], list[Any]]:
-    """Opens the selected values of one chunk: keys in one statement, then the read path."""
-
-    def opened(cells: Sequence[columns.SealedCell]) -> list[Any]:
-        loading.fetch_missing(access, session, [cell.sealed for cell in cells])
-        return [
-            read_path.read(access, cell.entity, cell.field, cell.row, cell.sealed)
-            for cell in cells
-        ]
-
-    return opened
 
 
 def _is_async(state: ORMExecuteState) -> bool:

@@ -56,7 +56,9 @@ class PersonalType(TypeDecorator[Any]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         def process(value: Any) -> Sealed | None:
-            return None if value is None else Sealed(value)
+            if value is None:
+                return None
+            return Sealed(value if type(value) is bytes else _stored(value))
 
         return process
 
@@ -116,6 +118,11 @@ class BlindIndexType(TypeDecorator[bytes]):
         from vaultlayer.search.blind_index import hash_term  # the access decides at this moment
 
         return hash_term(value)
+
+
+def _stored(value: Any) -> bytes:
+    """What a driver hands out otherwise: a buffer, or what nobody sealed, refused when opened."""
+    return value.encode() if isinstance(value, str) else bytes(memoryview(value))
 
 
 def not_sealed() -> UnsupportedQuery:
