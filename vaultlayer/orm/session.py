@@ -9,14 +9,13 @@ from weakref import WeakSet, ref
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from vaultlayer import read_path
 from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.orm import bulk, columns, flush, gate, loading
+from vaultlayer.orm import batch, bulk, columns, flush, gate, loading
 from vaultlayer.write_path import seal_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
@@ -119,7 +118,7 @@ def _on_execute(state: ORMExecuteState) -> Any:
         if access is None:
             raise no_access("a personal column was selected")
         result = state.invoke_statement(statement=statement)
-        return columns.opening(result, _open_cells(access, session))
+        return columns.opening(result, partial(batch.open_cells, access, session))
     if access is not None and _is_async(state):
         result = state.invoke_statement()
         return columns.chunkwise(result, partial(_prefetched, access, session))
@@ -129,21 +128,6 @@ def _on_execute(state: ORMExecuteState) -> Any:
 def _prefetched(access: Access, session: Session, rows: list[Any]) -> list[Any]:
     loading.prefetch_session(access, session)
     return rows
-
-
-def _open_cells(
-    access: Access, session: Session
-) -> Callable[[Sequence[columns.SealedCell]], list[Any]]:
-    """Opens the selected values of one chunk: keys in one statement, then the read path."""
-
-    def opened(cells: Sequence[columns.SealedCell]) -> list[Any]:
-        loading.fetch_missing(access, session, [cell.sealed for cell in cells])
-        return [
-            read_path.read(access, cell.entity, cell.field, cell.row, cell.sealed)
-            for cell in cells
-        ]
-
-    return opened
 
 
 def _is_async(state: ORMExecuteState) -> bool:
