@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.context import CURRENT, PINNED, no_access
-from vaultlayer.access.grants import NO_REF, Grant
+from vaultlayer.access.grants import NO_REF, Grant, refusal
 from vaultlayer.access.snapshot import Decision
-from vaultlayer.errors import AccessDenied, ConfigurationError
+from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm import batch, loading
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from vaultlayer.access.principal import Principal
+    from vaultlayer.errors import AccessDenied
     from vaultlayer.orm.entity import Field
     from vaultlayer.vault import Vault
 
@@ -152,16 +153,17 @@ class Access:
         self.grants.clear()
 
     def refuse(self, grant: Grant, refs: Sequence[bytes] = (NO_REF,)) -> AccessDenied:
-        """Journal a refusal and return its error."""
-        self.journal.append_many(grant.prefix, refs)
-        return grant.refusal(self.purpose)
+        """Journal a refusal and return its error: a denied grant, or else an expired token."""
+        reason = grant.reason if grant.denied else "token_expired"
+        return self.refused(grant.field, grant.action, reason, refs)
 
-    def expired(self) -> AccessDenied:
-        return AccessDenied(
-            "the principal's token has expired",
-            hint="get a new token and open a new access (reason code: token_expired)",
-            reason="token_expired",
-        )
+    def refused(
+        self, field: Field, action: str, reason: str, refs: Sequence[bytes] = (NO_REF,)
+    ) -> AccessDenied:
+        """Journal that ``action`` was refused for ``reason`` and return the error."""
+        prefix = self.spec(field.entity, (field.name,), action, "deny", reason)
+        self.journal.append_many(prefix, refs)
+        return refusal(action, field, self.purpose, reason)
 
     def spec(
         self, entity: str, fields: Sequence[str], action: str, effect: str, reason: str

@@ -64,7 +64,7 @@ def reading(
             row.get(SUBJECT_KEY) is not subject or sealed[:19] != key.header
             or now >= key.expires or is_composite
         ):  # fmt: skip
-            key, place = loading.locate(access, entity, row, sealed)
+            key, place = loading.locate(access, entity, field, row, sealed)
             access.last = row.get(SUBJECT_KEY), key
 
         access.journal.append(grant.prefix, key.log_ref)  # in the kernel on return, or it raises
@@ -88,12 +88,12 @@ def open_rows(
     columns: list[list[Any]] = [[] for _ in fields]
     for row, values in rows:
         header = key = place = None
-        for cells, sealed in zip(columns, values, strict=True):
+        for field, cells, sealed in zip(fields, columns, values, strict=True):
             if sealed is None:
                 cells.append(None)
                 continue
             if sealed[:19] != header:  # a row's values mostly share key and place
-                key, place = loading.locate(access, entity, row, sealed)
+                key, place = loading.locate(access, entity, field, row, sealed)
                 header = sealed[:19]
             cells.append((key, place, sealed))
 

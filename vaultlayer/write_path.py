@@ -44,6 +44,8 @@ def seal_rows(access: Access, connection: Connection, rows: Sequence[Row]) -> No
     written: dict[Field, list[Row]] = defaultdict(list)
     for row in rows:
         for _, field, _ in row.values:
+            if field.tenanted and row.tenant != access.tenant:
+                raise access.refused(field, "write", "tenant")
             written[field].append(row)
     grants = {field: authorize(access, field) for field in written}
 

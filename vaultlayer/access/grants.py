@@ -20,11 +20,13 @@ class Grant:
     decided anew. Only a reading can be masked; for other actions a mask denies.
     """
 
-    __slots__ = ("decode", "denied", "head", "masked", "prefix", "reason", "what")
+    __slots__ = ("action", "decode", "denied", "field", "head", "masked", "prefix", "reason")
 
     def __init__(
         self, field: Any, action: str, decision: Decision, prefix: bytes, tenant: str
     ) -> None:
+        self.field = field
+        self.action = action
         self.denied = decision.effect == "deny" or (decision.effect == "mask" and action != "read")
         self.masked = decision.effect == "mask"
         self.reason = decision.reason
@@ -33,15 +35,15 @@ class Grant:
             tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name
         )
         self.decode = field.codec.decode
-        self.what = f"{action} {field.label}"
 
-    def refusal(self, purpose: str) -> AccessDenied:
-        """The error of a denied grant."""
-        return AccessDenied(
-            f"the rules don't let this principal {self.what} for the purpose {purpose!r}",
-            hint=f"{HINTS.get(self.reason, 'see policies/')} (reason code: {self.reason})",
-            reason=self.reason,
-        )
+
+def refusal(action: str, field: Any, purpose: str, reason: str) -> AccessDenied:
+    """The error of a refused action, with the hint that belongs to its reason."""
+    return AccessDenied(
+        f"this access may not {action} {field.label} for the purpose {purpose!r}",
+        hint=f"{HINTS.get(reason, 'see policies/')} (reason code: {reason})",
+        reason=reason,
+    )
 
 
 HINTS = {
@@ -49,9 +51,11 @@ HINTS = {
     "rule_deny": "a rule of roles.csv forbids it; ask whoever reviews policies/",
     "no_roles": "the principal has no role; check how its token or session is mapped",
     "purpose_unknown": "declare the purpose in purposes.toml, or use one that is declared",
+    "field_invalid": "rename the table or attribute: policies can't name it as it is",
+    "action_unknown": "use one of read, search, write, export, disclose, erase, administer",
     "purpose_category": "purposes.toml doesn't list the field's category under this purpose",
     "category_unknown": "declare the field's category in categories.toml",
-    "consent_missing": "this purpose needs the person's consent, and none is recorded",
+    "consent_missing": "the purpose needs the person's consent, and none is recorded",
     "tenant": "the row belongs to another tenant than the principal",
     "token_expired": "get a new token and open a new access",
 }

@@ -13,7 +13,7 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.binding import row_part
 from vaultlayer.crypto.envelope import PLAIN_HEADER, is_row_bound, key_id_of
 from vaultlayer.crypto.refusals import damaged
-from vaultlayer.errors import AccessDenied, KeyUnavailable
+from vaultlayer.errors import KeyUnavailable
 from vaultlayer.orm.entity import entity_of
 from vaultlayer.sealed import Sealed
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
-    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.entity import Entity, Field
 
 _WALK = "vaultlayer.walk"
 _STATE = "_sa_instance_state"
@@ -34,7 +34,7 @@ _ENOUGH_CACHED = 100  # so many neighbours in a row with cached keys end the loo
 
 
 def locate(
-    access: Access, entity: Entity, row: dict[str, Any], envelope: bytes
+    access: Access, entity: Entity, field: Field, row: dict[str, Any], envelope: bytes
 ) -> tuple[SubjectKey, bytes | None]:
     """The key of an envelope and its place in this row; place None: nothing but its subject.
 
@@ -49,7 +49,7 @@ def locate(
     if not entity.is_composite and envelope[:3] == PLAIN_HEADER:
         return key, None
     if entity.tenant_key is not None:
-        _check_tenant(access, entity, row)
+        _check_tenant(access, entity, field, row, key.log_ref)
     if not is_row_bound(envelope):
         return key, key.place
     for name in entity.row_keys:
@@ -71,16 +71,13 @@ def _subject(entity: Entity, row: dict[str, Any]) -> int:
     return int(subject.int)
 
 
-def _check_tenant(access: Access, entity: Entity, row: dict[str, Any]) -> None:
-    key = entity.tenant_key
-    if key not in row:
-        _load(row, key)
+def _check_tenant(
+    access: Access, entity: Entity, field: Field, row: dict[str, Any], ref: bytes
+) -> None:
+    if entity.tenant_key not in row:
+        _load(row, entity.tenant_key)
     if entity.tenant_of(row) != access.tenant:
-        raise AccessDenied(
-            "the row belongs to another tenant than the principal",
-            hint="act with a principal of the row's tenant (reason code: tenant)",
-            reason="tenant",
-        )
+        raise access.refused(field, "read", "tenant", [ref])
 
 
 def _load(row: dict[str, Any], key: str | None) -> Any:
