@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import resource
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
+from vaultlayer.audit.recover import recover
+from vaultlayer.audit.slots import texts
+from vaultlayer.audit.verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CONTEXT = {
@@ -56,6 +64,17 @@ class Trail:
         """How many values the log says were touched."""
         return sum(record["count"] for record in self.events(name))
 
+    def told(self, **only: object) -> Counter[bytes]:
+        """Each ref in the log's reads (``only`` those with such values), and in how many."""
+        events = [e for e in self.events() if all(e[name] == only[name] for name in only)]
+        texts = [text for event in events for text in event["refs"]]
+        return Counter(base64.urlsafe_b64decode(text + "==") for text in texts)
+
+    def crash(self) -> None:
+        """Let go of everything, as the kernel does for a process that was killed."""
+        self.journal.release()
+        self.log.release()
+
     def journal_files(self) -> list[str]:
         return sorted(path.name for path in (self.directory / "journal").iterdir())
 
@@ -71,8 +90,7 @@ def new_trail(tmp_path):
 
     yield make
     for trail in made:
-        trail.journal.release()
-        trail.log.release()
+        trail.crash()
 
 
 @pytest.fixture
@@ -91,3 +109,58 @@ def refs():
 def small_segments(monkeypatch):
     """Segments of 64 slots, so that a test goes through many."""
     monkeypatch.setattr("vaultlayer.audit.segment.SLOTS", 64)
+
+
+@pytest.fixture
+def file_size_limit():
+    """No file may grow beyond so many bytes: what a full disk or a quota does."""
+
+    @contextmanager
+    def limit(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
+
+
+@pytest.fixture
+def in_child():
+    """Run something in a forked child; the child's process id."""
+
+    def run(work: Callable[[], object]) -> int:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                work()
+                status = 0
+            finally:
+                os._exit(status)
+        return child
+
+    return run
+
+
+@pytest.fixture
+def check_whole():
+    """After recovery: released ⊆ logged, nothing told twice, no leftovers, nothing to find."""
+
+    def check(directory: Path, released: list[bytes]) -> int:
+        told = [
+            text
+            for path in sorted((directory / "log").glob("*.jsonl"))
+            for line in path.read_bytes().splitlines()
+            for text in json.loads(line).get("refs", ())
+        ]
+        assert set(texts(released)) <= set(told)
+        assert len(told) == len(set(told))
+        assert list((directory / "journal").iterdir()) == []
+        assert verify(directory).findings == []
+        assert recover(directory) == []
+        return len(told)
+
+    return check

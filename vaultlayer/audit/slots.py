@@ -69,8 +69,10 @@ def _by_field_set(
     columns = _columns(reads)
     if len(columns) == 1:
         names, refs, width = columns[0]
-        counts = Counter(refs)
-        yield sorted(names), counts if width == 1 else {r: n * width for r, n in counts.items()}
+        counts = dict.fromkeys(refs, width)
+        if len(counts) < len(refs):
+            counts = {ref: times * width for ref, times in Counter(refs).items()}
+        yield sorted(names), counts
         return
     touched: dict[bytes, int] = {}  # ref -> bit set of columns
     values: dict[bytes, int] = {}
@@ -115,7 +117,9 @@ def _parts(
     parts = -(-len(refs) // REFS_PER_EVENT)
     for part in range(parts):
         window = slice(part * REFS_PER_EVENT, (part + 1) * REFS_PER_EVENT)
-        some = [ref for ref in refs[window] if ref != NO_REF]
+        some = refs[window]
+        if NO_REF in counts:
+            some = [ref for ref in some if ref != NO_REF]
         told = {**event, "refs": texts(some), "count": sum(values[window]), "journal": journal}
         yield {**told, "part": part + 1, "parts": parts} if parts > 1 else told
 
