@@ -170,12 +170,13 @@ def folder(directory: Path, name: str) -> Path:
 
 
 def sync_folder(path: Path) -> None:
-    """Make new names in a folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make new names in a folder, and its own, survive a power cut."""
+    for place in (path, path.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def lines_backwards(path: Path) -> Iterator[bytes]:

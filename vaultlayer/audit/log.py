@@ -116,12 +116,12 @@ class Log:
             raise unavailable(self._file.broken if self._file else "the audit log is closed")
 
     def write(self, event: str, **fields: object) -> None:
-        """Record one event. When it can't be, ``AuditUnavailable``, and nothing is recorded."""
+        """Record one event; ``AuditUnavailable`` when it can't be kept."""
         check_plain(fields)
         self.write_all([{"event": event, **fields}])
 
     def write_all(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Record several events in one write: all, or ``AuditUnavailable`` and none."""
+        """Record several events in one write: all of them, or none and ``AuditUnavailable``."""
         with self._guard:
             self._start()
             self._append(events)
