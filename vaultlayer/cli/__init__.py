@@ -10,10 +10,11 @@ def main() -> None:
     try:
         from vaultlayer.cli.root import run
     except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich"):
+        library = (error.name or "").partition(".")[0]
+        if library not in ("typer", "rich"):
             raise
         sys.stderr.write(
-            f"Error: the command line needs {error.name}, which is not installed.\n"
+            f"Error: the command line needs {library}, which is not installed.\n"
             'Hint: pip install "sqlalchemy-vaultlayer[cli]"\n'
         )
         sys.exit(2)

@@ -35,8 +35,8 @@ def show(facts: Facts) -> None:
     _forgery(screen, facts)
     screen.say()
     if facts.kept:
-        screen.say(f"All of it is in {facts.folder}: for instance,")
-        screen.say(f"  vaultlayer audit tail --config {facts.folder}/vaultlayer.toml")
+        screen.say("All of it is kept; for a look at the log:")
+        screen.say(f"  vaultlayer audit tail --config {facts.folder}/vaultlayer.toml", whole=True)
     else:
         screen.say("The temporary folder is gone; --folder NAME keeps one to look into.")
     screen.say("To protect your own models: `vaultlayer init`, and README.md.")
@@ -49,9 +49,9 @@ class _Screen:
         self.console = Console(highlight=False)
         self.ascii = self.console.options.ascii_only
 
-    def say(self, text: str = "", style: str = "") -> None:
-        """Print a line as it is: the terminal wraps a longer one, so nothing is lost."""
-        self.console.print(Text(text, style), soft_wrap=True)
+    def say(self, text: str = "", style: str = "", *, whole: bool = False) -> None:
+        """Print a text, wrapped between words; ``whole`` lines can be copied from the screen."""
+        self.console.print(Text(text, style), soft_wrap=whole)
 
     def headline(self, text: str) -> None:
         self.say()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,15 +25,18 @@ _SETTINGS = """\
 # from the folder the program runs in.
 
 [vault]
-database = {database}   # where the keys are stored, wrapped: the application's own database
+# Where the keys are stored (wrapped): the application's own database.
+database = {database}
 policies = "policies"
 
 [keys]
-provider = "local:keyring.json"      # opened with VAULTLAYER_PASSPHRASE or …_FILE
+# Opened with the passphrase in VAULTLAYER_PASSPHRASE, or in the file VAULTLAYER_PASSPHRASE_FILE.
+provider = "local:keyring.json"
 
 [audit]
 directory = "audit"
-durability = "process"               # "power": survives a power cut too, and is slower
+# "process" survives a killed process; "power" a power cut too, and is slower.
+durability = "process"
 """
 
 
@@ -94,7 +96,7 @@ def write(plan: Plan) -> str:
         if passphrase is None:
             passphrase = secrets.token_urlsafe(32)
             _write_private(plan.folder / PASSPHRASE_FILE, passphrase + "\n")
-        shutil.copytree(starter_policies(), plan.folder / POLICIES, ignore=_hidden)
+        _copy_policies(plan.folder / POLICIES)
         LocalKeyring.create(plan.folder / KEYRING, passphrase)
         text = _SETTINGS.format(database=json.dumps(plan.database))
         with (plan.folder / DEFAULT_FILE).open("x", encoding="utf-8") as file:
@@ -121,8 +123,12 @@ def starter_policies() -> Path:
     return Path(next(iter(found.submodule_search_locations)))
 
 
-def _hidden(_: str, names: list[str]) -> list[str]:
-    return [name for name in names if name.startswith((".", "__"))]
+def _copy_policies(folder: Path) -> None:
+    """The contents only: an installation's files may be read-only, these are to be edited."""
+    folder.mkdir()
+    for file in starter_policies().iterdir():
+        if file.is_file() and not file.name.startswith((".", "_")):
+            (folder / file.name).write_bytes(file.read_bytes())
 
 
 def _given_passphrase() -> str | None:

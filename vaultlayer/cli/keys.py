@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -104,15 +105,21 @@ def _totals(keks: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _show(keks: list[dict[str, Any]]) -> None:
-    table = Table("KEK", "Tenant", "Region", "Epoch", "Provider", "Created")
+    """A table; the tenant and region columns are there only where somebody uses them."""
+    used = [name for name in ("tenant", "region") if any(kek[name] for kek in keks)]
+    shown = [*used, "epoch", "provider"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("KEK", *shown, "created"):
+        table.add_column(name, overflow="fold")
     for state in _STATES:
-        table.add_column(state.replace("_", " ").capitalize(), justify="right")
+        table.add_column(state.replace("_", "\n"), justify="right")
     for kek in keks:
         numbers = [str(kek["subject_keys"][state]) for state in _STATES]
-        place = [kek["tenant"] or "-", kek["region"] or "-", str(kek["epoch"]), kek["provider"]]
+        place = [str(kek[name]) for name in shown]
         cells = [kek["kek_id"][:8], *place, kek["created"][:10], *numbers]
         table.add_row(*(Text(cell) for cell in cells))
     console = Console()
-    console.print(table)
+    if keks:
+        console.print(table)
     told = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in _totals(keks).items())
-    console.print(f"{len(keks)} KEKs; subject keys: {told}.")
+    console.print(f"{len(keks)} KEK(s); subject keys: {told}.")

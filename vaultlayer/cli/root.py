@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vaultlayer.cli import demo, init, keys, policy
+from vaultlayer.cli import audit, demo, init, keys, policy
 from vaultlayer.cli.common import exit_code, show_error
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.version import __version__
@@ -22,6 +22,7 @@ app.command("init")(init.init)
 app.command("demo")(demo.demo)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
+app.add_typer(audit.app, name="audit")
 
 
 def _version(wanted: bool) -> None:
