@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.binding import row_part
 from vaultlayer.crypto.envelope import PLAIN_HEADER, is_row_bound, key_id_of
 from vaultlayer.crypto.refusals import damaged
-from vaultlayer.errors import KeyUnavailable
+from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable, PlaintextFound
 from vaultlayer.orm.entity import entity_of
 from vaultlayer.sealed import Sealed
 
@@ -115,7 +116,12 @@ def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKe
             key_ids.add(key_id)
             if len(key_ids) >= BATCH:
                 break
-    fetch(access, session, key_ids)
+    try:
+        fetch(access, session, key_ids)
+    except (IntegrityError, KeyErased, KeyUnavailable):
+        if len(key_ids) == 1:
+            raise
+        fetch(access, session, {wanted})  # a neighbour's trouble is not this value's
     return access.vault.keys.cached[wanted]
 
 
@@ -185,5 +191,12 @@ def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
         return []
     values, cached = state.dict, access.cached_keys
     sealed = [value for key in entity.fields if type(value := values.get(key)) is Sealed]
-    return [value[3:19] for value in sealed if value[3:19] not in cached]
+    return list(_key_ids([value for value in sealed if value[3:19] not in cached]))
+
+
+def _key_ids(values: Iterable[bytes]) -> Iterator[bytes]:
+    """The key ids of those that are envelopes: a piece of anything else would go into a SELECT."""
+    for value in values:
+        with suppress(PlaintextFound, IntegrityError):
+            yield key_id_of(value)
 

@@ -1,0 +1,91 @@
+"""What is wrong with one row's values is that row's alone: rows loaded beside it still open."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from sqlalchemy import select
+
+from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable, PlaintextFound
+from vaultlayer.testing import assert_no_plaintext
+
+
+def plaintext(shop, id):
+    shop.store("customer", id, "name", shop.name.encode())
+    return PlaintextFound
+
+
+def forged(shop, id):
+    envelope = bytearray(shop.stored("customer", id, "name"))
+    envelope[4] ^= 1
+    shop.store("customer", id, "name", bytes(envelope))
+    return KeyUnavailable
+
+
+def key_of(shop, id):
+    return shop.stored("customer", id, "name")[3:19]
+
+
+def erased(shop, id):
+    statement = (
+        "UPDATE vaultlayer_subject_key SET state = 'erased', wrapped = NULL WHERE key_id = :k"
+    )
+    shop.sql(statement, k=key_of(shop, id))
+    return KeyErased
+
+
+def lost(shop, id):
+    shop.sql("DELETE FROM vaultlayer_subject_key WHERE key_id = :k", k=key_of(shop, id))
+    return KeyUnavailable
+
+
+def altered(shop, id):
+    statement = "UPDATE vaultlayer_subject_key SET generation = 2 WHERE key_id = :k"
+    shop.sql(statement, k=key_of(shop, id))
+    return IntegrityError
+
+
+@pytest.mark.parametrize("harm", [plaintext, forged, erased, lost, altered])
+@pytest.mark.parametrize("reading", ["attribute", "reveal one"])
+def test_a_harmed_row_harms_no_other(shop, refused, harm, reading):
+    """With cold keys, rows before and after it open, and it is refused for what it is."""
+    ids = shop.add(*[shop.Customer(name=f"Ada {n}", email=f"{n}@example.com") for n in range(5)])
+    kind = harm(shop, ids[2])
+    shop.restart()
+    with shop.sessions() as session, shop.access() as access:
+        rows = session.scalars(select(shop.Customer).order_by(shop.Customer.id)).all()
+        names = []
+        for n, row in enumerate(rows):
+            if n == 2:
+                with refused(kind):
+                    row.name  # noqa: B018
+            elif reading == "attribute":
+                names.append(row.name)
+            else:
+                names += access.reveal(row, shop.Customer.name)
+    assert names == ["Ada 0", "Ada 1", "Ada 3", "Ada 4"]
+
+
+def test_plaintext_is_not_asked_for_as_a_key(shop, refused, caplog):
+    """No piece of a value that was never sealed gets into a statement's parameters."""
+    ids = shop.add(*[shop.Customer(name=f"A{n}", email=f"{n}@example.com") for n in range(3)])
+    shop.store("customer", ids[1], "name", shop.name.encode())
+    shop.restart()
+    caplog.set_level(logging.INFO, "sqlalchemy.engine")
+    with shop.sessions() as session, shop.access() as access:
+        rows = session.scalars(select(shop.Customer).order_by(shop.Customer.id)).all()
+        for act in (
+            lambda: rows[0].name,
+            lambda: rows[1].name,
+            lambda: access.prefetch(rows),
+            lambda: access.reveal(rows, shop.Customer.name),
+            lambda: session.scalars(select(shop.Customer.name)).all(),
+        ):
+            try:
+                act()
+            except PlaintextFound:
+                pass
+    assert "vaultlayer_subject_key" in caplog.text
+    fragment = shop.name.encode()[3:19].decode()
+    assert_no_plaintext(caplog.text.encode(), [fragment, *shop.canaries])
