@@ -29,7 +29,8 @@ def instrument(
     """
     attribute = mapper.class_.__dict__[field.key]
     attribute.__class__ = _opening(entity, field, reading)
-    event.listen(attribute, "set", _encoding(field), retval=True, propagate=False)
+    # raw and include_key: the listener as it is, without SQLAlchemy's adapter around it
+    event.listen(attribute, "set", _encoding(field), retval=True, raw=True, include_key=True)
 
 
 def personal_field(attribute: Any) -> tuple[Entity, Field] | None:
@@ -53,13 +54,14 @@ def _opening(
     return PersonalAttribute
 
 
-def _encoding(field: Field) -> Callable[[Any, Any, Any, Any], Any]:
-    def assign(instance: Any, value: Any, old: Any, initiator: Any) -> Any:
+def _encoding(field: Field) -> Callable[..., Any]:
+    def assign(state: Any, value: Any, old: Any, initiator: Any, key: Any = None) -> Any:
+        # A traceback that shows locals must not show values, so they go before anything is raised.
+        del state, old, initiator, key
         try:
             return assigned(field, value)
-        except ConfigurationError as refusal:
-            value = old = None  # a traceback that shows locals must not show them
-            raise ConfigurationError(refusal.message, refusal.hint) from None
+        finally:
+            del value
 
     return assign
 
@@ -68,19 +70,23 @@ def assigned(field: Field, value: Any) -> Sealed | Unsealed | None:
     """An assigned value, encoded to wait for its flush; what must never be stored is refused."""
     if value is None or type(value) is Sealed or type(value) is Unsealed:
         return value  # the write path checks that a Sealed is the row's own
+    try:
+        return Unsealed(field.codec.encode(value))
+    except ConfigurationError as refusal:
+        error = _refusal(field, value, refusal)
+        del value
+        raise error from None
+
+
+def _refusal(field: Field, value: Any, refusal: ConfigurationError) -> ConfigurationError:
     if isinstance(value, Masked):
-        value = None
-        raise ConfigurationError(
+        return ConfigurationError(
             f"a masked value was assigned to {field.label}, which would destroy the real one",
             hint="leave the field alone, or assign the complete new value",
         )
     if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
-        raise ConfigurationError(
+        return ConfigurationError(
             f"an SQL expression was assigned to {field.label}; the database can't seal its result",
             hint="compute the value in Python and assign that",
         )
-    try:
-        return Unsealed(field.codec.encode(value))
-    except ConfigurationError as refusal:
-        value = None
-        raise ConfigurationError(f"{field.label}: {refusal.message}", refusal.hint) from None
+    return ConfigurationError(f"{field.label}: {refusal.message}", refusal.hint)
