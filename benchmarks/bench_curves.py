@@ -56,7 +56,7 @@ def test_cost_per_row(filled: Store, sizes: Sizes, race: Race, report: Callable[
 
 
 def test_memory_of_a_stream(filled: Store, sizes: Sizes, report: Callable[..., None]) -> None:
-    """Peak memory of reading with yield_per(1000), warm keys: no more for ten times the rows."""
+    """Peak memory of reading with yield_per(1000), warm keys: no more for more rows."""
     peaks = []
     for rows in sizes.streamed:
         filled.ours.warm()

@@ -25,7 +25,7 @@ class Row:
     section: str
     what: str
     measured: Measured
-    unit: str = "×"  # noqa: RUF001
+    unit: str = "×"
     at_most: float | None = None
     at_least: float | None = None
 
