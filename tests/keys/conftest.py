@@ -98,6 +98,7 @@ class World:
 @pytest.fixture
 def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
     engine = create_engine(f"sqlite:///{tmp_path}/keys.db")
+    event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
     yield engine
     engine.dispose()
 

@@ -1,11 +1,11 @@
-"""Keys as a session sees them: hierarchy, cache, time to live, erased people, index keys."""
+"""Keys as a session sees them: one a person, erased for good, apart between tenants."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from vaultlayer.crypto.binding import subject_part
 from vaultlayer.crypto.envelope import key_id_for
@@ -72,44 +72,22 @@ def test_the_tenants_own_key_has_no_subject(any_world):
     assert any_world.cold([key.key_id])[key.key_id].subject == b""
 
 
-@pytest.mark.parametrize("other", ["Acme", "acme ", "äcme", "acmé", "ACME"])
-def test_tenants_that_look_alike_are_two_tenants(any_world, other):
+def test_tenants_that_look_alike_are_different_tenants(any_world):
     """No database's collation makes two tenants one."""
-    subject = os.urandom(16)
+    tenants, subject = ["acme", "Acme", "acme ", "äcme", "acmé", "ACME", ""], os.urandom(16)
+    ids = {}
     with any_world.begin() as connection:
-        (one,) = any_world.keys.active(connection, "acme", [subject]).values()
-        (two,) = any_world.keys.active(connection, other, [subject]).values()
-    assert one.key_id != two.key_id
-    assert any_world.cold([one.key_id, two.key_id])[two.key_id].tenant == other
-    assert count(any_world, tables.kek) == 2
+        for tenant in tenants:
+            ids[tenant] = any_world.keys.active(connection, tenant, [subject])[subject].key_id
+    found = any_world.cold(list(ids.values()))
+    assert {found[key_id].tenant: key_id for key_id in found} == ids
+    assert count(any_world, tables.kek) == len(tenants)
 
 
 def test_a_name_the_columns_would_cut_short_is_refused(world):
     """A tenant of more than 255 bytes of UTF-8 is a configuration error."""
     with world.begin() as connection, pytest.raises(ConfigurationError, match="255 bytes"):
         world.keys.active(connection, "ä" * 128, [os.urandom(16)])
-
-
-def test_one_provider_call_a_kek_not_a_person(world):
-    """5,000 people of one tenant cost one call to make and one to read; each tenant its own."""
-    ids = world.new(5000, "acme")
-    assert world.provider.calls == ["wrap"]
-    reader = world.process()
-    with world.engine.connect() as connection:
-        for _ in range(3):
-            assert len(reader.fetch(connection, ids)) == 5000
-    assert world.provider.calls == ["wrap", "unwrap"]
-    world.new(tenant="globex")
-    assert world.provider.calls == ["wrap", "unwrap", "wrap"]
-
-
-def test_keys_are_fetched_in_batches(world):
-    """2,500 cold keys: three statements of at most 1,000 ids, and one for the KEK."""
-    ids = world.new(2500)
-    seen = world.statements()
-    world.cold(ids)
-    assert len(seen) == 4
-    assert max(statement.count("?") for statement in seen) == 1000
 
 
 def test_fresh_subjects_are_not_looked_up(world):
@@ -130,25 +108,6 @@ def test_fresh_is_not_trusted_blindly(any_world):
         found = world.keys.active(connection, "", [subject, os.urandom(16)], fresh=True)
     assert found[subject].key_id == known.key_id
     assert len(found) == 2
-
-
-def test_warm_keys_need_no_statement(world):
-    """What is in the cache is answered from it."""
-    ids = world.new(10)
-    with world.engine.connect() as connection:
-        world.keys.fetch(connection, ids)
-        seen = world.statements()
-        assert set(world.keys.fetch(connection, ids)) == set(ids)
-    assert seen == []
-
-
-def test_created_keys_enter_the_cache_only_by_remember(world):
-    """The transaction that made a key may roll back, so the caller says when it is there."""
-    with world.begin() as connection:
-        made = world.keys.active(connection, "", [os.urandom(16)])
-        assert world.keys.cached == {}
-    world.keys.remember(made.values())
-    assert list(world.keys.cached) == [key.key_id for key in made.values()]
 
 
 def test_nothing_is_made_under_a_rolled_back_kek(world):
@@ -199,88 +158,18 @@ def test_a_decrypt_only_key_reads_but_doesnt_write(world):
         world.keys.active(connection, "", [subject])
 
 
-def test_a_key_serves_until_its_time_is_over(world):
-    """Until the TTL from memory, then fetched again."""
-    (key_id,) = world.new()
-    with world.engine.connect() as connection:
-        world.keys.fetch(connection, [key_id])
-        world.clock.now += 59.9
-        seen = world.statements()
-        world.keys.fetch(connection, [key_id])
-        assert seen == []
-        world.clock.now += 0.2
-        world.keys.fetch(connection, [key_id])
-        assert len(seen) == 2  # the key and its KEK, which is as old
+def test_new_keys_are_written_in_one_order(world):
+    """Two writers with the same people in another order can't deadlock: both go by subject."""
+    subjects, written = [os.urandom(16) for _ in range(50)], []
 
+    def note(_connection, _cursor, _statement, parameters, _context, many):
+        if many:
+            written.extend(value for row in parameters for value in row if value in subjects)
 
-def test_a_failed_refresh_extends_nothing(world):
-    """With the provider away, a key serves to its own end and then fails with its own error."""
-    (key_id,) = world.new()
-    world.provider.failure = KeyUnavailable("the provider is away")
-    with world.engine.connect() as connection:
-        expires = world.keys.fetch(connection, [key_id])[key_id].expires
-        world.clock.now = expires - 0.1
-        world.keys.fetch(connection, [key_id])
-        world.clock.now = expires
-        for _ in range(3):
-            with pytest.raises(KeyUnavailable, match="away"):
-                world.keys.fetch(connection, [key_id])
-            assert world.keys.cached[key_id].expires == expires
-        world.provider.failure = None
-        assert world.keys.fetch(connection, [key_id])[key_id].expires == expires + 60
-
-
-def test_a_provider_that_breaks_is_an_outage(world):
-    """Whatever a provider raises arrives as KeyUnavailable that names its kind, not its words."""
-    (key_id,) = world.new()
-    world.provider.failure = OSError("password=hunter2")
-    with pytest.raises(KeyUnavailable, match=r"memory:test failed \(OSError\)") as caught:
-        world.cold([key_id])
-    assert "hunter2" not in str(caught.value)
-
-
-def test_an_unknown_provider_key_names_who_wrapped_it(world):
-    """With another keyring in the settings, the error says which one the KEK was wrapped by."""
-    (key_id,) = world.new()
-    world.provider = type(world.provider)()
-    world.provider.name = world.provider.inner.name = "memory:other"
-    with pytest.raises(KeyUnavailable, match=r"memory:other doesn't hold .* by memory:test"):
-        world.cold([key_id])
-
-
-def test_the_cache_is_bounded_and_forgets_the_oldest(world):
-    """Never more than max_keys; the newest stay; a larger batch is still answered whole."""
-    ids = world.new(30)
-    reader = world.process(max_keys=10)
-    with world.engine.connect() as connection:
-        for key_id in ids[:20]:
-            reader.fetch(connection, [key_id])
-        assert list(reader.cached) == ids[10:20]
-        assert len(reader.fetch(connection, ids)) == 30
-    assert len(reader.cached) == 10
-
-
-def test_expired_keys_leave_memory(world):
-    """Keys past their time don't stay until there are too many: the next fetch drops them."""
-    ids = world.new(3)
-    reader = world.process()
-    with world.engine.connect() as connection:
-        reader.fetch(connection, ids[:2])
-        world.clock.now += 61
-        reader.fetch(connection, ids[2:])
-    assert list(reader.cached) == ids[2:]
-
-
-def test_keks_are_dropped_when_there_are_too_many(world):
-    """A hundred tenants don't leave a hundred KEKs in a cache of ten."""
-    for number in range(15):
-        world.new(tenant=f"t{number}")
-    assert len(world.process(max_keys=10)._keks._cached) == 0
-    reader = world.process(max_keys=10)
-    with world.engine.connect() as connection:
-        ids = list(connection.scalars(select(S.c.key_id)))
-        reader.fetch(connection, ids)
-    assert len(reader._keks._cached) == 10
+    event.listen(world.engine, "before_cursor_execute", note)
+    with world.begin() as connection:
+        world.keys.active(connection, "", subjects, fresh=True)
+    assert written == sorted(subjects)
 
 
 def test_a_subject_id_of_another_length_is_refused(world):
@@ -308,58 +197,3 @@ def test_a_region_has_keks_of_its_own(world):
         (key,) = there.active(connection, "", [os.urandom(16)]).values()
     assert count(world, tables.kek) == 2
     assert set(world.cold([here, key.key_id])) == {here, key.key_id}
-
-
-def test_index_keys_are_one_a_name_and_stable(any_world):
-    """Each (tenant, entity, field, index) has its own 32-byte key, the same in every process."""
-    world = any_world
-    names = [("", "a", "b", "c"), ("t", "a", "b", "c"), ("", "ab", "", "c"), ("", "a", "b", "d")]
-    with world.begin() as connection:
-        here = [world.keys.index_key(connection, *name) for name in names]
-    with world.begin() as connection:
-        other = world.process()
-        assert [other.index_key(connection, *name) for name in names] == here
-    assert len(set(here)) == 4
-    assert {len(key) for key in here} == {32}
-
-
-def test_index_keys_come_from_memory_once_committed(world):
-    """After the transaction that made the root, one look, then none until the TTL."""
-    with world.begin() as connection:
-        world.keys.index_key(connection, "", "a", "b", "c")
-    with world.begin() as connection:
-        world.keys.index_key(connection, "", "a", "b", "c")
-        seen = world.statements()
-        world.keys.index_key(connection, "", "a", "b", "d")
-        assert seen == []
-        world.clock.now += 61
-        world.keys.index_key(connection, "", "a", "b", "d")
-        assert seen != []
-
-
-def test_a_rolled_back_index_root_is_forgotten(world):
-    """What is indexed after a rollback can be found by another process."""
-    name = ("", "customer", "email", "email")
-    with world.engine.connect() as connection:
-        lost = [world.keys.index_key(connection, *name) for _ in range(3)]
-        connection.rollback()
-        kept = world.keys.index_key(connection, *name)
-        connection.commit()
-    with world.begin() as connection:
-        assert world.process().index_key(connection, *name) == kept
-        assert world.keys.index_key(connection, *name) == kept
-    assert kept not in lost
-    assert len(set(lost)) == 1
-
-
-def test_a_rolled_back_savepoint_takes_its_index_root_along(world):
-    """The same holds for a savepoint inside a transaction that goes on."""
-    name = ("", "customer", "email", "email")
-    with world.begin() as connection:
-        connection.execute(tables.kek.delete())  # makes pysqlite begin before the savepoint
-        savepoint = connection.begin_nested()
-        lost = world.keys.index_key(connection, *name)
-        savepoint.rollback()
-        kept = world.keys.index_key(connection, *name)
-    with world.begin() as connection:
-        assert world.process().index_key(connection, *name) == kept != lost

@@ -16,7 +16,7 @@ from vaultlayer.crypto.envelope import key_id_for, seal
 from vaultlayer.errors import IntegrityError, KeyUnavailable
 from vaultlayer.keys import records, tables
 
-S, K = tables.subject_key, tables.kek
+S, K, R = tables.subject_key, tables.kek, tables.index_root
 
 
 def row_of(world, table, column, value):
@@ -156,7 +156,7 @@ def test_a_kek_whose_wrapped_form_changed_is_refused(world):
     stored = row_of(world, S, "key_id", key_id)
     wrapped = row_of(world, K, "kek_id", stored.kek_id).wrapped
     change(world, K, "kek_id", stored.kek_id, wrapped=wrapped[:-1] + bytes([wrapped[-1] ^ 1]))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match="key record is damaged"):
         world.cold([key_id])
 
 
@@ -180,6 +180,8 @@ def test_a_provider_that_gives_another_kek_is_refused(world):
         world.provider.inner.unwrap = lambda blob, aad, answer=answer: answer
         with pytest.raises(IntegrityError):
             world.cold([key_id])
+        with world.begin() as connection, pytest.raises(IntegrityError):
+            world.process().active(connection, "", [os.urandom(16)])
 
 
 def test_an_unknown_state_is_refused(world):
@@ -199,6 +201,40 @@ def test_a_key_without_record_or_kek_is_unavailable(world):
         connection.execute(K.delete())
     with pytest.raises(KeyUnavailable, match="no record of the KEK"):
         world.cold([key_id])
+
+
+@pytest.mark.parametrize("column", ["wrapped", "root_id", "tenant", "epoch", "kek_id"])
+def test_an_index_root_is_bound_to_its_place(world, column):
+    """Index roots that exchange columns, or move to another epoch, give no index key."""
+    name = ("customer", "email", "email")
+    with world.begin() as connection:
+        for tenant in ("acme", "globex"):
+            world.keys.index_key(connection, tenant, *name)
+    if column == "epoch":
+        change(world, R, "tenant", "acme", epoch=2)
+    elif column == "tenant":
+        change(world, R, "tenant", "acme", tenant="elsewhere")
+    else:
+        stolen = row_of(world, R, "tenant", "globex")._mapping[column]
+        with world.begin() as connection:
+            connection.execute(R.delete().where(R.c.tenant == "globex"))
+        change(world, R, "tenant", "acme", **{column: stolen})
+    tenant = "elsewhere" if column == "tenant" else "acme"
+    with world.begin() as connection, pytest.raises(IntegrityError):
+        world.process().index_key(connection, tenant, *name)
+
+
+def test_a_forged_index_root_is_refused(world):
+    """Even someone who holds the KEK can't put another root behind an id that is in use."""
+    with world.begin() as connection:
+        world.keys.index_key(connection, "", "customer", "email", "email")
+    stored = row_of(world, R, "tenant", "")
+    kek = world.keys._keks._cached[stored.kek_id]
+    aad = records.index_root_aad("", stored.epoch, stored.root_id)
+    forged = seal(kek.cipher, kek.kek_id, aad, os.urandom(32))
+    change(world, R, "tenant", "", wrapped=forged)
+    with world.begin() as connection, pytest.raises(IntegrityError):
+        world.process().index_key(connection, "", "customer", "email", "email")
 
 
 def test_another_library_reads_a_record_from_its_description(world):
