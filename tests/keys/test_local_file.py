@@ -121,7 +121,9 @@ def test_create_never_replaces_a_file(keyring):
 def test_a_folder_that_isnt_there_is_named(tmp_path):
     """create() in a missing folder is a configuration error with the path."""
     with pytest.raises(ConfigurationError, match=r"none/keyring\.json can't be written"):
-        LocalKeyring.create(tmp_path / "none" / "keyring.json", "x", kdf_for_tests=WEAK_KDF_FOR_TESTS)
+        LocalKeyring.create(
+            tmp_path / "none" / "keyring.json", "x", kdf_for_tests=WEAK_KDF_FOR_TESTS
+        )
 
 
 @pytest.mark.parametrize("step", ["fsync", "link"])
