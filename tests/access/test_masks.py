@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaultlayer.access.masks import HIDDEN, MASKS, mask
@@ -106,6 +106,7 @@ ANYTHING = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(NAMES), ANYTHING)
 def test_no_value_breaks_a_mask_or_comes_through_whole(name: str, value: object) -> None:
     """Whatever is masked, the answer is a text that is not the value."""
@@ -114,6 +115,7 @@ def test_no_value_breaks_a_mask_or_comes_through_whole(name: str, value: object)
     assert shown != str(value) or value in (HIDDEN,)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_last4_shows_at_most_half_of_the_letters_and_digits(value: str) -> None:
     """What last4 leaves visible is never more than it hides."""
@@ -121,22 +123,26 @@ def test_last4_shows_at_most_half_of_the_letters_and_digits(value: str) -> None:
     assert 2 * len(shown) <= sum(char.isalnum() for char in value)
 
 
+@settings(deadline=None)
 @given(st.emails())
 def test_email_keeps_all_but_two_letters_and_the_ending(value: str) -> None:
     """Nothing but two first letters and the last label of the domain shows."""
     shown = mask("email", value)
-    assume(shown != HIDDEN)
+    if shown == HIDDEN:
+        return
     ending = value.rpartition(".")[2]
     assert shown.replace(HIDDEN, "").removesuffix(ending) in (
         f"{a}@{b}." for a in ("", value[0]) for b in ("", value.partition("@")[2][0])
     )
 
 
-@given(st.text())
+@settings(deadline=None)
+@given(st.text() | st.lists(st.text(min_size=1, max_size=8), max_size=7).map(" ".join))
 def test_initials_show_one_letter_a_name(value: str) -> None:
     """At most five letters, each with its full stop."""
     shown = mask("initials", value)
-    assume(shown != HIDDEN)
+    if shown == HIDDEN:
+        return
     parts = shown.split(" ")
     assert len(parts) == len(value.split()) <= 5
     assert all(len(part) == 2 and part[1] == "." for part in parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaultlayer.access.names import ACTIONS, EFFECTS, is_name
@@ -148,6 +148,7 @@ def test_a_name_cannot_inject_a_rule(name: str, quoted: bool) -> None:
     refusal(f"{GOOD}\ng, lead, {written}")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_only_names_of_the_alphabet_are_names(text: str) -> None:
     """The whole text must match, a final line break included."""
@@ -156,6 +157,7 @@ def test_only_names_of_the_alphabet_are_names(text: str) -> None:
     assert not is_name(f"{text}\n")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_parses_or_is_refused(text: str) -> None:
     """No input makes the parser fail in another way."""

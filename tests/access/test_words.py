@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaultlayer.access.words import parse_categories, parse_purposes, parse_tests
@@ -145,6 +145,7 @@ def test_a_single_table_is_not_taken_for_a_list_of_tests() -> None:
     assert "something else" in refusal(parse_tests, text, ["contact"], ["help"])
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text makes a reader fail in another way."""

@@ -142,6 +142,20 @@ class _Links(Adapter):  # type: ignore[misc]
             model["g"][kind].policy.extend(lines)
 
 
+class _Enforcer(casbin.Enforcer):  # type: ignore[misc]
+    """Parses the matcher once, when it is built, instead of at every question.
+
+    CPython 3.11 counts the depth of ``ast.parse`` for all threads together, so that two of them
+    at once now and then end in a SystemError. Losing this override would lose no refusal.
+    """
+
+    def _get_expression(self, expr: str, functions: Any = None) -> Any:
+        parsed = self.__dict__.setdefault("_parsed", {})
+        if expr not in parsed:
+            parsed[expr] = super()._get_expression(expr, functions)
+        return parsed[expr]
+
+
 def _quiet_enforcer(roles: Sequence[Line], categories: Sequence[Line]) -> Any:
     """A new enforcer that logs nothing; the host's Casbin loggers stay as they were.
 
@@ -154,7 +168,8 @@ def _quiet_enforcer(roles: Sequence[Line], categories: Sequence[Line]) -> Any:
             for logger in loggers:
                 logger.disabled = True
             model = casbin.Enforcer.new_model(text="\n".join(MODEL_LINES))
-            enforcer = casbin.Enforcer(model, _Links(roles, categories))
+            enforcer = _Enforcer(model, _Links(roles, categories))
+            enforcer.enforce("nobody", "nothing", "none", "none")  # parses, under this lock
         finally:
             for logger, disabled in zip(loggers, before, strict=True):
                 logger.disabled = disabled
