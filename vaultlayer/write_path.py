@@ -12,7 +12,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.crypto.binding import row_part
-from vaultlayer.crypto.envelope import FLAG_PADDED, FLAG_ROW, key_id_of, open_sealed, seal
+from vaultlayer.crypto.envelope import (
+    FLAG_PADDED,
+    FLAG_ROW,
+    is_row_bound,
+    key_id_of,
+    open_sealed,
+    seal,
+)
+from vaultlayer.errors import ConfigurationError, IntegrityError
 from vaultlayer.sealed import Sealed, Unsealed
 from vaultlayer.search.blind_index import index_term
 
@@ -39,17 +47,30 @@ class Row:
     values: list[tuple[str, Field, Sealed | Unsealed | None]]
 
 
-def seal_rows(access: Access, connection: Connection, rows: Sequence[Row]) -> None:
-    """Seal every value of ``rows`` in place: all of them, or none when a field is refused."""
+def seal_rows(
+    access: Access,
+    connection: Connection,
+    rows: Sequence[Row],
+    unsaved: dict[bytes, SubjectKey] | None = None,
+) -> None:
+    """Seal every value of ``rows`` in place: all of them, or none when a field is refused.
+
+    ``unsaved`` are keys of the transaction so far, which a rollback takes out of the database;
+    this one's are added.
+    """
     written: dict[Field, list[Row]] = defaultdict(list)
+    kept: list[tuple[Row, Field, Sealed]] = []
     for row in rows:
-        for _, field, _ in row.values:
+        for _, field, value in row.values:
             if field.tenanted and row.tenant != access.tenant:
                 raise access.refused(field, "write", "tenant")
             written[field].append(row)
+            if type(value) is Sealed:
+                kept.append((row, field, value))
     grants = {field: authorize(access, field) for field in written}
 
     with access.vault.key_connection(connection) as keys_on:
+        former = _former_keys(access, keys_on, kept, unsaved or {})
         keys = _keys(access, keys_on, rows)
         for field, its_rows in written.items():
             refs = [keys[row.tenant, row.subject].log_ref for row in its_rows]
@@ -60,15 +81,17 @@ def seal_rows(access: Access, connection: Connection, rows: Sequence[Row]) -> No
             bound = key.place + (row_part(row.row_id) if row.row_id else b"")
             for name, field, value in row.values:
                 place = grants[field].head + bound
-                data = _data(access, keys_on, place, value)
+                data = _data(former, field, grants[field].head, row, value)
                 if data is None:
                     row.put(name, None)
                 else:
                     flags = (FLAG_PADDED if field.padded else 0) | (FLAG_ROW if row.row_id else 0)
                     row.put(name, Sealed(seal(key.cipher, key.key_id, place, data, flags)))
                 if field.search is not None:
-                    row.put(f"{name}_bidx", index_term(access, keys_on, field, row.tenant, data))
+                    row.put(field.index_key, index_term(access, keys_on, field, row.tenant, data))
     access.vault.keys.remember(keys.values())
+    if unsaved is not None:
+        unsaved.update({key.key_id: key for key in keys.values()})
 
 
 def authorize(access: Access, field: Field) -> Grant:
@@ -79,15 +102,47 @@ def authorize(access: Access, field: Field) -> Grant:
     return grant
 
 
+def _former_keys(
+    access: Access,
+    connection: Connection,
+    kept: Sequence[tuple[Row, Field, Sealed]],
+    unsaved: dict[bytes, SubjectKey],
+) -> dict[bytes, SubjectKey]:
+    """The keys of assigned Sealed values; one of another person is refused before any key is made."""
+    wanted = {key_id_of(value) for _, _, value in kept}
+    former = {key_id: unsaved[key_id] for key_id in wanted if key_id in unsaved}
+    former.update(access.vault.keys.fetch(connection, wanted - former.keys()))
+    for row, field, value in kept:
+        if former[key_id_of(value)].subject != row.subject:
+            raise _foreign(field)
+    return former
+
+
 def _data(
-    access: Access, connection: Connection, place: bytes, value: Sealed | Unsealed | None
+    former: dict[bytes, SubjectKey],
+    field: Field,
+    head: bytes,
+    row: Row,
+    value: Sealed | Unsealed | None,
 ) -> bytes | None:
     """The encoded value to seal. A Sealed one must open in this very place to be kept."""
     if type(value) is not Sealed:
         return value.data if isinstance(value, Unsealed) else None
-    sealed_by = access.vault.keys.fetch(connection, [key_id_of(value)])
-    former = sealed_by[key_id_of(value)]
-    return open_sealed(former.cipher, place, value)
+    key = former[key_id_of(value)]
+    place = head + key.place
+    if is_row_bound(value):
+        place += row_part(row.row_id) if row.row_id else b""
+    try:
+        return open_sealed(key.cipher, place, value)
+    except IntegrityError:
+        raise _foreign(field) from None
+
+
+def _foreign(field: Field) -> ConfigurationError:
+    return ConfigurationError(
+        f"a Sealed value was assigned to {field.label} that is not its own",
+        hint="assign the opened value instead: read it first, within the access",
+    )
 
 
 def _keys(

@@ -9,13 +9,15 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Table
 from sqlalchemy.orm import Bundle
 from sqlalchemy.sql import Select
-from sqlalchemy.sql.elements import Label
+from sqlalchemy.sql.elements import ColumnClause, Label
 
 from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm.attribute import personal_field
-from vaultlayer.orm.types import PersonalType
+from vaultlayer.orm.entity import field_of
+from vaultlayer.orm.uses import is_sealed, misused, refuse_misuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +41,6 @@ class SealedColumn(Bundle[Any]):
     """One personal column and, beside it, the columns that make up its place."""
 
     inherit_cache = True
-    single_entity = True
 
     def __init__(self, name: str, attribute: Any, entity: Entity, field: Field) -> None:
         names = [name for name in (entity.subject_key, entity.tenant_key, *entity.row_keys) if name]
@@ -72,7 +73,8 @@ def with_places(statement: Any) -> Any:
     if all(new is old for new, old in zip(exchanged, columns, strict=True)):
         return None
     if not isinstance(statement, Select) or statement._distinct or statement._group_by_clauses:
-        raise _unclean()
+        raise misused()
+    refuse_misuse(statement)  # before the names that ORDER BY may use are exchanged
     return statement.with_only_columns(*exchanged, maintain_column_froms=True)
 
 
@@ -105,12 +107,18 @@ def chunkwise(result: Any, each: Callable[[list[Any]], list[Any]]) -> Any:
 
 
 def refuse_returning(statement: Any) -> None:
-    """RETURNING a personal column would hand out what nobody decided on."""
-    for column in getattr(statement, "_returning", ()):
+    """RETURNING or a text's personal columns would come without what opening them needs."""
+    for column in getattr(statement, "_returning", None) or ():
         if _exchange(column) is not column:
             raise UnsupportedQuery(
                 "RETURNING can't open a personal column",
                 hint="return the mapped class, e.g. .returning(Customer), and read its attributes",
+            )
+    for column in getattr(statement, "_raw_columns", ()):
+        if _exchange(column) is not column:
+            raise UnsupportedQuery(
+                "a personal column can't be opened from another statement's result",
+                hint="select the mapped class: select(Customer).from_statement(...)",
             )
 
 
@@ -122,27 +130,17 @@ def _cells(row: Any) -> Sequence[SealedCell]:
 
 def _exchange(column: Any) -> Any:
     """A mapped personal column as a SealedColumn; everything else as it is."""
-    if not isinstance(getattr(column, "type", None), PersonalType):
+    if "bundle" in column._annotations and any(map(is_sealed, column.get_children())):
+        raise misused()
+    if not is_sealed(column):
         return column
-    name, inner = column.key, column
-    if isinstance(column, Label):
-        name, inner = column.name, column.element
-    notes = inner._annotations
-    owner = notes.get("parententity")
-    if owner is None or "proxy_key" not in notes:
-        if inner is column and column.__visit_name__ == "column" and not notes:
+    inner = column.element if isinstance(column, Label) else column
+    owner = inner._annotations.get("parententity")
+    if not isinstance(inner, ColumnClause):
+        raise misused()
+    if owner is None:
+        if isinstance(inner.table, Table):
             return column  # a Core column: it yields Sealed, as it does on a connection
-        raise _unclean()
-    attribute = getattr(owner.entity, notes["proxy_key"])
-    known = personal_field(attribute)
-    if known is None:
-        raise _unclean()
-    return SealedColumn(name, attribute, *known)
-
-
-def _unclean() -> UnsupportedQuery:
-    return UnsupportedQuery(
-        "a personal column can't be opened through an expression, DISTINCT, GROUP BY, UNION or "
-        "a subquery: the row it belongs to is lost there",
-        hint="select the mapped class or its plain attribute, and combine the values in Python",
-    )
+        raise misused()
+    attribute = getattr(owner.entity, field_of(inner).key)
+    return SealedColumn(column.key, attribute, *personal_field(attribute))

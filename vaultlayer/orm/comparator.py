@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import bindparam
+from sqlalchemy import Boolean, bindparam
 from sqlalchemy.orm import configure_mappers
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import ClauseElement, Null
+from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement, Null
 from sqlalchemy.types import TypeDecorator
 
 from vaultlayer.errors import UnsupportedQuery
@@ -33,8 +33,11 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
             if (op in _NULLITY or op in _EQUALITY) and (value is None or isinstance(value, Null)):
                 null_test = operators.is_ if op in (operators.is_, operators.eq) else operators.is_not
                 return super().operate(null_test, None)
+            if op in _EQUALITY and _is_column(value):
+                return ColumnComparison(op, self.expr, value)
             if op in _EQUALITY:
-                return op(self._index(), _bind(self._term(value)))
+                searched = self._term(value)
+                return op(self._index(), _bind(searched))
             if op in _MEMBERSHIP and _is_list(value):
                 terms = [self._term(each) for each in value]
                 return op(self._index(), _bind(terms, expanding=True))
@@ -66,6 +69,34 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
     def _index(self) -> Any:
         """The blind-index column beside this one, in the same table, alias or subquery."""
         return self.expr.table.c[f"{self.expr.key}_bidx"]
+
+
+class ColumnComparison(ColumnElement[bool]):
+    """``column == column``: an answer for SQLAlchemy, refused in a statement.
+
+    SQLAlchemy keeps columns in dicts and lists and compares them to find them there. What it
+    asks then is the truth of this expression: are both the same column?
+    """
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, op: Any, left: Any, right: Any) -> None:
+        self._are = bool(op(hash(left), hash(right)))
+
+    def __bool__(self) -> bool:
+        return self._are
+
+    def _compiler_dispatch(self, visitor: Any, **kwargs: Any) -> NoReturn:
+        raise UnsupportedQuery(
+            "a sealed column can't be compared with a column",
+            hint="compare it with a value, or with a list of values",
+        )
+
+
+def _is_column(value: Any) -> bool:
+    column = value.__clause_element__() if hasattr(value, "__clause_element__") else value
+    return isinstance(column, ColumnElement) and not isinstance(column, BindParameter)
 
 
 def _bind(value: Any, expanding: bool = False) -> Any:

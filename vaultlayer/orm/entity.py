@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Mapped, Mapper, aliased, column_property, configure_mappers
+from sqlalchemy.orm import Mapper, aliased, column_property, configure_mappers
 
 from vaultlayer.crypto.codecs import codec_for
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.attribute import instrument
+from vaultlayer.orm.declared import annotated_type, default_of
 from vaultlayer.orm.types import PersonalType
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ class Field:
     """One personal field. ``label`` (``customer.email``) is its name in policies and records."""
 
     __slots__ = (
-        "category", "codec", "column", "entity", "key", "label", "mask", "name", "padded",
-        "search", "tenanted",
+        "category", "codec", "column", "default", "entity", "index_key", "key", "label", "mask",
+        "name", "padded", "search", "tenanted",
     )
 
     def __init__(self, entity: str, key: str, column: Column[Any], cls: type) -> None:
@@ -46,7 +45,9 @@ class Field:
         self.mask = declared.mask
         self.padded = declared.padded
         self.tenanted = getattr(cls, "__tenant__", None) is not None
-        self.codec = codec_for(declared.python_type or _annotated_type(cls, key))
+        self.codec = codec_for(declared.python_type or annotated_type(cls, key))
+        self.default = default_of(column)
+        self.index_key = f"{column.key}_bidx"
 
     def __repr__(self) -> str:
         return f"<Field {self.label}>"
@@ -57,12 +58,13 @@ class Entity:
 
     ``subject_key`` is the attribute that holds the row's subject (None: tenant-scoped),
     ``link`` what leads a child to its subject's row: (foreign-key attributes, relationship
-    or None, the parent's entity, the parent's attributes the foreign key points at).
+    or None, the parent's entity, the parent's attributes the foreign key points at);
+    ``dependents`` are the entities whose rows lead through this one's.
     """
 
     __slots__ = (
-        "fields", "is_composite", "is_subject", "link", "mapper", "row_keys", "subject_key",
-        "tenant_key",
+        "dependents", "fields", "is_composite", "is_subject", "link", "mapper", "row_keys",
+        "subject_key", "tenant_key",
     )
 
     def __init__(self, mapper: Mapper[Any]) -> None:
@@ -72,9 +74,16 @@ class Entity:
         self.subject_key: str | None = SUBJECT_KEY
         self.is_subject = not hasattr(cls, "__subject__")
         self.link: Link | None = None
+        self.dependents: list[Entity] = []
         self.row_keys = () if self.is_subject else _keys(mapper, mapper.primary_key)
         tenant = getattr(cls, "__tenant__", None)
         self.tenant_key = _column_key(mapper, tenant, "__tenant__") if tenant else None
+        if self.is_subject and SUBJECT_KEY not in mapper.attrs:
+            raise ConfigurationError(
+                f"{cls.__name__} is a data subject, but its table has no column {SUBJECT_KEY!r}",
+                hint="a class mapped onto a Table needs it there: Column('subject_id', Uuid, "
+                "default=uuid.uuid4, unique=True, nullable=False)",
+            )
         self.is_composite = True  # more to its place than the subject in ``subject_id``
 
     def tenant_of(self, values: dict[str, Any]) -> str:
@@ -89,12 +98,18 @@ class Entity:
             )
         return str(tenant)
 
+    @property
+    def binding(self) -> set[str]:
+        """The attributes that say where the row's values belong; to change one leaves them behind."""
+        keys = {*self.row_keys, *(self.link.local if self.link else ())}
+        return keys | {key for key in (self.tenant_key, self.subject_key) if key}
+
     def by_attribute(self, table: Table, values: dict[str, Any]) -> dict[str, Any]:
         """A Core row by the mapped attributes' names instead of the columns' keys."""
         return {
             self.mapper.get_property_by_column(table.c[key]).key: value
             for key, value in values.items()
-            if key in table.c
+            if key in table.c and self.mapper.columns.contains_column(table.c[key])
         }
 
     def row_id(self, values: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -122,10 +137,9 @@ def entity_of(mapper: Mapper[Any]) -> Entity | None:
     return mapper.__dict__.get(_ENTITY)
 
 
-def entity_of_table(table: Table) -> Entity:
+def entity_of_table(table: Table) -> Entity | None:
     """The entity whose rows a Core table holds: the base's, where classes inherit."""
-    entity: Entity = table.info[_ENTITY]
-    return entity
+    return table.info.get(_ENTITY)
 
 
 def fields_of_table(table: Table) -> dict[str, Field]:
@@ -140,6 +154,12 @@ def fields_of_table(table: Table) -> dict[str, Field]:
             f"the table {table.name} has personal columns, but no mapped class owns them",
             hint="map it by a class with the PersonalData mixin",
         ) from None
+
+
+def field_of(column: Any) -> Field:
+    """The field of a sealed column, whatever alias it is selected from."""
+    field: Field = next(each.info[_FIELD] for each in column.base_columns if _FIELD in each.info)
+    return field
 
 
 def install(mapper: Mapper[Any], reading: Callable[..., Any]) -> Entity:
@@ -189,9 +209,12 @@ def _link_to_subject(entity: Entity, path: str | None, reading: Callable[..., An
         if len(keys) != 1:
             raise _bad_subject(mapper, path)
         pairs, target = [(column, keys[0].column)], _mapper_of(mapper, keys[0].column.table)
+    if SUBJECT_KEY not in target.columns and not hasattr(target.class_, "__subject__"):
+        raise _bad_subject(mapper, path)
     parent = install(target, reading)
     if parent.subject_key is None:
         raise _bad_subject(mapper, path)
+    parent.dependents.append(entity)
     relationship_key = path if path in mapper.relationships else None
     entity.link = Link(
         _keys(mapper, [local for local, _ in pairs]),
@@ -239,25 +262,3 @@ def _bad_subject(mapper: Mapper[Any], path: str) -> ConfigurationError:
         hint="name a many-to-one relationship, or a column with one foreign key, whose target has "
         "the PersonalData mixin and a subject; or None for rows that belong to no person",
     )
-
-
-def _annotated_type(cls: type, key: str) -> Any:
-    """The type inside ``Mapped[...]``, resolved in the module of the class that wrote it."""
-    for owner in cls.__mro__:
-        annotation = inspect.get_annotations(owner).get(key) if owner is not object else None
-        if annotation is None:
-            continue
-        if isinstance(annotation, str):
-            names = {**vars(sys.modules[owner.__module__]), **vars(owner)}
-            try:
-                annotation = eval(annotation, {"Mapped": Mapped, **names})  # noqa: S307 - source code
-            except NameError as error:
-                raise ConfigurationError(
-                    f"the annotation of {owner.__name__}.{key} can't be resolved: {error}",
-                    hint="import the type at the top of the module, or give it to personal() as "
-                    "its second argument",
-                ) from None
-        return get_args(annotation)[0] if get_origin(annotation) is Mapped else annotation
-    return str
-
-

@@ -10,8 +10,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table
-from sqlalchemy.sql.dml import Insert, Update
-from sqlalchemy.sql.elements import BindParameter, Label, UnaryExpression
+from sqlalchemy.sql.dml import Delete, Insert, Update
+from sqlalchemy.sql.elements import BindParameter, Null
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from vaultlayer.access.context import no_access
@@ -20,12 +20,12 @@ from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm.entity import SUBJECT_KEY, entity_of_table, fields_of_table
 from vaultlayer.orm.attribute import assigned
 from vaultlayer.orm.subjects import owners_of
-from vaultlayer.orm.types import PersonalType
+from vaultlayer.orm.uses import refuse_misuse
 from vaultlayer.sealed import Sealed
 from vaultlayer.write_path import Row, seal_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
@@ -36,20 +36,30 @@ Values = dict[str, Any]
 
 
 def check(
-    connection: Connection, statement: Any, parameters: Sequence[Values], acting: Any
+    connection: Connection,
+    statement: Any,
+    parameters: Sequence[Values],
+    acting: Any,
+    is_flushing: Callable[[Connection], bool],
 ) -> tuple[Any, Sequence[Values]]:
     """The statement and parameters to send instead: the same, with nothing plain left in them.
 
     :param acting: tells the access that acts on a connection, or None.
+    :param is_flushing: tells whether the unit of work is sending.
     """
-    if isinstance(statement, GenerativeSelect):
-        _refuse_ordering(statement)
-    elif isinstance(statement, Insert | Update) and isinstance(statement.table, Table):
-        fields = fields_of_table(statement.table)
-        if fields:
-            writing = _Writing(connection, statement, fields, acting)
-            return writing.insert(parameters) if statement.is_insert else writing.update(parameters)
-    return statement, parameters
+    if isinstance(statement, GenerativeSelect | Update | Delete):
+        refuse_misuse(statement)
+    if not isinstance(statement, Insert | Update) or not isinstance(statement.table, Table):
+        return statement, parameters
+    if statement.is_update:
+        if is_flushing(connection):
+            return statement, parameters  # sealed before; the column type refuses what isn't
+        _refuse_moving(statement, parameters)
+    fields = fields_of_table(statement.table)
+    if not fields:
+        return statement, parameters
+    writing = _Writing(connection, statement, fields, acting)
+    return writing.insert(parameters) if statement.is_insert else writing.update(parameters)
 
 
 class _Writing:
@@ -68,42 +78,69 @@ class _Writing:
         statement, inline = self.statement, _inline_rows(self.statement)
         if statement.select is not None and self._named(statement._select_names or ()):
             raise _cant_seal("INSERT … FROM SELECT", "load the rows and add new objects to a session")
-        if self._plain(inline):
+        self._refuse_upsert()
+        if not parameters and not inline and statement.select is None:
+            inline = [{}]
+        if self._is_open(inline, parameters[0] if parameters else {}):
             if parameters:
                 raise _cant_seal(
                     "values() together with parameters", "give all values in one of the two"
                 )
             return self._with_inline(self._seal(inline, {})), parameters
-        if self._plain(parameters):
-            common = inline[0] if inline else {}
+        common = inline[0] if inline else {}
+        if self._is_open(parameters, common):
             return statement, self._seal([dict(each) for each in parameters], common)
         return statement, parameters
 
     def update(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
         inline = _inline_rows(self.statement)
-        if self._plain(inline) or self._plain(parameters):
+        if any(self._plain(row) for row in (*inline, *parameters)):
             raise _cant_seal(
-                "UPDATE of many rows with one value",
-                "each row has its own key: load the rows and assign, or give primary keys: "
+                "an UPDATE that gives many rows one value, or says nothing of each row's person,",
+                "load the rows and assign, or give primary keys: "
                 "session.execute(update(Customer), [{'id': 1, 'email': …}])",
             )
-        nulled = [self.fields[key] for row in inline for key in self._named(row)]
-        if nulled:
-            access = self._access()
-            for grant in [access.grant(field, "write") for field in nulled]:
-                if grant.denied:
-                    raise access.refuse(grant)
-                access.journal.append(grant.prefix, NO_REF)
-        return self.statement, parameters
+        if any(self._named(row) for row in parameters):
+            return self.statement, [{**row, **self._nulled(row)} for row in parameters]
+        unindexed = {key: None for row in inline for key in self._nulled(row)}
+        return (self.statement.values(unindexed) if unindexed else self.statement), parameters
+
+    def _nulled(self, row: Values) -> Values:
+        """Decide and record the fields that a row sets to NULL; their blind indexes go with them."""
+        fields = [self.fields[key] for key in self._named(row) if row[key] is None]
+        access = self._access() if fields else None
+        for field in fields if access is not None else ():
+            grant = access.grant(field, "write")
+            if grant.denied:
+                raise access.refuse(grant)
+            access.journal.append(grant.prefix, NO_REF)
+        return {field.index_key: None for field in fields if field.search is not None}
+
+    def _refuse_upsert(self) -> None:
+        """A row that is there already keeps its person, whose key the new values don't have."""
+        clause = getattr(self.statement, "_post_values_clause", None)
+        changed = getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None)
+        binding = _binding_columns(self.table)
+        for column in dict(changed or {}):
+            if _key(column).removesuffix("_bidx") in self.fields or _key(column) in binding:
+                raise _cant_seal(
+                    "ON CONFLICT DO UPDATE",
+                    "load the row and assign, or add it where it isn't there",
+                )
 
     def _seal(self, rows: list[Values], common: Values) -> list[Values]:
         """Seal the rows in place. ``common`` holds values the statement gives to all of them."""
         access, entity = self._access(), entity_of_table(self.table)
+        assert entity is not None, "a table with fields has an entity"
         if entity.is_subject and SUBJECT_KEY not in self.table.c:
             raise _cant_seal(
                 f"a plain INSERT into {self.table.name}, which inherits its subject",
                 "add objects to a session instead",
             )
+        for row in rows:
+            for key, field in self.fields.items():
+                if field.default is not None and key not in common:
+                    row.setdefault(key, field.default())
         known = [entity.by_attribute(self.table, {**common, **row}) for row in rows]
         owners = owners_of(self.connection, entity, known)
         bound = []
@@ -135,12 +172,19 @@ class _Writing:
     def _named(self, row: Any) -> list[str]:
         return [key for key in self.fields if key in row]
 
-    def _plain(self, rows: Sequence[Values]) -> bool:
+    def _plain(self, row: Values) -> bool:
         return any(
             row[key] is not None and type(row[key]) is not Sealed
-            for row in rows
             for key in self.fields
             if key in row
+        )
+
+    def _is_open(self, rows: Sequence[Values], common: Values) -> bool:
+        """Whether the rows hold a plain value, or leave one to a column's default."""
+        defaults = [key for key, field in self.fields.items() if field.default is not None]
+        return any(
+            self._plain(row) or any(key not in row and key not in common for key in defaults)
+            for row in rows
         )
 
     def _access(self) -> Access:
@@ -159,24 +203,33 @@ def _inline_rows(statement: Any) -> list[Values]:
     return [{_key(column): _value(value) for column, value in row.items()} for row in given]
 
 
+def _refuse_moving(statement: Any, parameters: Sequence[Values]) -> None:
+    """An UPDATE can't take rows to another person: their values, and those below, would stay behind."""
+    named = {key for row in (*_inline_rows(statement), *parameters[:1]) for key in row}
+    for key in named & _binding_columns(statement.table):
+        raise _cant_seal(
+            f"an UPDATE of {statement.table.name}.{key}, to which sealed values are bound,",
+            "load the rows and assign it together with their personal fields",
+        )
+
+
+def _binding_columns(table: Table) -> set[str]:
+    """The column keys that say where the table's sealed values belong."""
+    entity = entity_of_table(table)
+    if entity is None:
+        return set()
+    columns = entity.mapper.columns
+    return {column.key for column in table.c if any(column is columns.get(key) for key in entity.binding)}
+
+
 def _key(column: Any) -> str:
     return column if isinstance(column, str) else column.key
 
 
 def _value(value: Any) -> Any:
-    return value.effective_value if isinstance(value, BindParameter) else value
-
-
-def _refuse_ordering(statement: Any) -> None:
-    for clause in (*statement._order_by_clauses, *statement._group_by_clauses):
-        element = clause
-        while isinstance(element, UnaryExpression | Label):
-            element = element.element
-        if isinstance(getattr(element, "type", None), PersonalType):
-            raise UnsupportedQuery(
-                "ORDER BY and GROUP BY can't use a sealed column: envelopes have no order",
-                hint="order by another column, or sort and group what access.reveal() returns",
-            )
+    if isinstance(value, BindParameter) and not value.required:
+        return value.effective_value
+    return None if isinstance(value, Null) else value
 
 
 def _cant_seal(what: str, instead: str) -> UnsupportedQuery:

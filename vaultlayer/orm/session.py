@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from vaultlayer.acting import Access
 
+_FLUSHING = "vaultlayer.flushing"
+_UNSAVED = "vaultlayer.unsaved_keys"  # for objects that are added again after a rollback
 _GATED: WeakSet[Engine] = WeakSet()
 
 # Not event.contains(): it knows targets by id(), and takes a new class for a collected one.
@@ -86,7 +88,7 @@ def _before_execute(
 ) -> tuple[Any, Any, Any]:
     EXECUTING.set(ref(connection))
     given = many or ([one] if one else [])
-    sent, parameters = gate.check(connection, statement, given, acting_on)
+    sent, parameters = gate.check(connection, statement, given, acting_on, _is_flushing)
     if parameters is given:
         return sent, many, one
     return (sent, parameters, {}) if len(parameters) != 1 else (sent, [], parameters[0])
@@ -98,11 +100,30 @@ def _before_flush(session: Session, context: Any, instances: Any) -> None:
         access = acting(session)
         if access is None:
             raise no_access("personal fields were written")
-        seal_rows(access, session.connection(), rows)
+        seal_rows(access, session.connection(), rows, session.info.setdefault(_UNSAVED, {}))
+    session.info[_FLUSHING] = True
 
 
 def _after_flush(session: Session, context: Any) -> None:
+    del session.info[_FLUSHING]
     flush.settle_children(session)
+
+
+def _after_rollback(session: Session, previous: SessionTransaction) -> None:
+    session.info.pop(_FLUSHING, None)
+    flush.forget_children(session)
+
+
+def _after_commit(session: Session) -> None:
+    if not session.in_nested_transaction():
+        session.info.pop(_UNSAVED, None)
+
+
+def _is_flushing(connection: Connection) -> bool:
+    """Whether a statement comes from the unit of work, whose rows were looked at before."""
+    noted = SESSIONS.get(connection)
+    session = noted() if noted is not None else None
+    return session is not None and session._flushing and _FLUSHING in session.info
 
 
 def _on_execute(state: ORMExecuteState) -> Any:
@@ -138,5 +159,7 @@ _SESSION_LISTENERS: dict[str, Callable[..., Any]] = {
     "after_begin": _after_begin,
     "before_flush": _before_flush,
     "after_flush_postexec": _after_flush,
+    "after_soft_rollback": _after_rollback,
+    "after_commit": _after_commit,
     "do_orm_execute": _on_execute,
 }

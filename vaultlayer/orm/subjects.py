@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, tuple_
+from sqlalchemy.orm.attributes import instance_state
 
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY
@@ -40,23 +41,18 @@ class Subjects:
             found = subjects_by_key(connection, link, list(keys))
             self._found.update({(link, key): subject for key, subject in found.items()})
 
-    def of(self, entity: Entity, instance: Any) -> bytes:
-        """16 bytes, or b"" for a row that belongs to no person."""
+    def of(self, entity: Entity, instance: Any) -> bytes | None:
+        """16 bytes, b"" for a row that belongs to no person, None when it can't be told whose."""
         if entity.subject_key is None:
             return b""
         if entity.link is None:
             subject = getattr(instance, SUBJECT_KEY)
-            if subject is None:
-                raise _nobody(entity)
-            return bytes(subject.bytes)
+            return None if subject is None else bytes(subject.bytes)
         parent = _parent(entity.link, instance)
         if parent is not None:
             return self.of(entity.link.parent, parent)
         key = _foreign_key(entity.link, instance.__dict__)
-        subject = None if key is None else self._found.get((entity.link, key))
-        if subject is None:
-            raise _nobody(entity)
-        return subject
+        return None if key is None else self._found.get((entity.link, key))
 
 
 def owners_of(
@@ -71,7 +67,7 @@ def owners_of(
     keys = [_foreign_key(entity.link, row) for row in rows]
     found = subjects_by_key(connection, entity.link, list({key for key in keys if key}))
     if not all(key in found for key in keys):
-        raise _nobody(entity)
+        raise nobody(entity)
     return [(found[key], False) for key in keys if key]
 
 
@@ -93,8 +89,18 @@ def subjects_by_key(
 
 
 def _parent(link: Link, instance: Any) -> Any:
-    """The parent instance when the relationship is set; never loaded for this."""
-    return instance.__dict__.get(link.relationship) if link.relationship else None
+    """The parent instance where it says whose the row is; never loaded for this.
+
+    An assigned relationship outranks the foreign key, as in SQLAlchemy's flush; one that was
+    only loaded may be older than it.
+    """
+    values = instance.__dict__
+    parent = values.get(link.relationship) if link.relationship else None
+    if parent is None or link.relationship in instance_state(instance).committed_state:
+        return parent
+    key = _foreign_key(link, values)
+    remote = tuple([parent.__dict__.get(name) for name in link.remote])
+    return parent if key is None or key == remote else None
 
 
 def _foreign_key(link: Link, values: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -102,7 +108,7 @@ def _foreign_key(link: Link, values: dict[str, Any]) -> tuple[Any, ...] | None:
     return None if None in key else key
 
 
-def _nobody(entity: Entity) -> ConfigurationError:
+def nobody(entity: Entity) -> ConfigurationError:
     name, link = entity.mapper.class_.__name__, entity.link
     to_set = " or ".join(filter(None, (link.relationship, *link.local))) if link else SUBJECT_KEY
     return ConfigurationError(

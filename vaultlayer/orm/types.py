@@ -6,7 +6,7 @@ decision; a type sees only values. So it wraps what comes out and refuses what w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID, SafeUUID
 
 from sqlalchemy import LargeBinary, Uuid
@@ -62,12 +62,8 @@ class PersonalType(TypeDecorator[Any]):
 
         return process
 
-    def process_literal_param(self, value: Any, dialect: Dialect) -> str:
-        value = None
-        raise UnsupportedQuery(
-            "a sealed column's value can't be written into the statement's text",
-            hint="execute the statement with parameters instead of literal_binds",
-        )
+    def literal_processor(self, dialect: Dialect) -> NoReturn:
+        raise _literal()
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
         return self
@@ -112,6 +108,9 @@ class BlindIndexType(TypeDecorator[bytes]):
             return dialect.type_descriptor(mysql.VARBINARY(32))
         return dialect.type_descriptor(LargeBinary(32))
 
+    def literal_processor(self, dialect: Dialect) -> NoReturn:
+        raise _literal()
+
     def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
         if value is None or isinstance(value, bytes):
             return value
@@ -123,6 +122,14 @@ class BlindIndexType(TypeDecorator[bytes]):
 def _stored(value: Any) -> bytes:
     """What a driver hands out otherwise: a buffer, or what nobody sealed, refused when opened."""
     return value.encode() if isinstance(value, str) else bytes(memoryview(value))
+
+
+def _literal() -> UnsupportedQuery:
+    """Raised before SQLAlchemy has the value in hand, whose own error would show it."""
+    return UnsupportedQuery(
+        "a sealed column's value can't be written into the statement's text",
+        hint="execute the statement with parameters instead of literal_binds",
+    )
 
 
 def not_sealed() -> UnsupportedQuery:
