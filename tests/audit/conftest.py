@@ -149,13 +149,14 @@ def in_child():
 def check_whole():
     """After recovery: released ⊆ logged, nothing told twice, no leftovers, nothing to find."""
 
-    def check(directory: Path, released: list[bytes]) -> int:
-        told = [
-            text
+    def check(directory: Path, released: list[bytes], *, event: str = "read") -> int:
+        records = [
+            json.loads(line)
             for path in sorted((directory / "log").glob("*.jsonl"))
             for line in path.read_bytes().splitlines()
-            for text in json.loads(line).get("refs", ())
         ]
+        told = [text for record in records for text in record.get("refs", ())]
+        assert {record["event"] for record in records} <= {"open", event, "recover", "close"}
         assert set(texts(released)) <= set(told)
         assert len(told) == len(set(told))
         assert list((directory / "journal").iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -78,6 +79,39 @@ def test_a_slot_taken_in_a_segment_that_retires_meanwhile_goes_elsewhere(
     append(prefix, refs(1)[0])
     trail.journal.close_access(number)
     assert trail.values() == 101
+
+
+def test_a_segment_being_logged_takes_no_more(small_segments, trail, refs, monkeypatch):
+    """It is unmapped before it is read: what is not in what was read can't be put into it."""
+    _, prefix = trail.reading("email")
+    segment, real, refused = trail.journal._segment, trail.log.write_all, []
+
+    def write_all(events):
+        with pytest.raises(ValueError, match="closed"):
+            segment.map[0:20] = bytes(20)
+        refused.append(True)
+        real(events)
+
+    monkeypatch.setattr(trail.log, "write_all", write_all)
+    trail.journal.append_many(prefix, refs(65))
+    assert refused == [True]
+
+
+def test_threads_that_ask_for_one_spec_get_one(trail, refs):
+    """Two threads at the same moment: one definition, one prefix, nothing left behind."""
+    number, prefixes = trail.access(), []
+    threads = [
+        threading.Thread(target=lambda: prefixes.append(trail.reading("email", access=number)[1]))
+        for _ in range(4)
+    ]
+    with trail.journal._changing:
+        for thread in threads:
+            thread.start()
+        time.sleep(0.05)  # all of them wait for the guard
+    for thread in threads:
+        thread.join()
+    assert len(prefixes) == 4
+    assert len(set(prefixes)) == 1
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])

@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from vaultlayer.audit.event import canonical
+from vaultlayer.audit.files import File
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import GENESIS, Log
 from vaultlayer.audit.verify import verify
@@ -131,6 +132,24 @@ def test_a_second_writer_is_noticed(trail):
         trail.log.write("key")
     with pytest.raises(AuditUnavailable):
         trail.access()
+
+
+def test_a_new_shard_that_a_recovery_takes_for_an_orphan_gets_another_name(tmp_path, monkeypatch):
+    """Between making its file and locking it a log looks dead; losing the file is no harm."""
+    real, taken = File.lock, []
+
+    def lock(file, *, wait):
+        if not taken:
+            (path,) = (tmp_path / "log").iterdir()
+            path.unlink()
+            taken.append(path)
+        return real(file, wait=wait)
+
+    monkeypatch.setattr(File, "lock", lock)
+    log = Log(tmp_path)
+    assert log.path != taken[0]
+    log.close()
+    assert verify(tmp_path).findings == []
 
 
 def test_a_removed_shard_is_noticed(trail):

@@ -34,6 +34,20 @@ def test_recovered_events_say_so_and_name_their_notes(new_trail, refs):
     assert event["journal"]["shard"] == event["shard"] == shard
 
 
+def test_open_accesses_are_defined_in_every_segment(small_segments, new_trail, refs, check_whole):
+    """A crash in the third segment of a long access loses neither who nor what."""
+    trail = new_trail()
+    access, prefix = trail.reading("email")
+    _, other = trail.reading("name", access=access)
+    some = refs(150)
+    trail.journal.append_many(prefix, some[:140])
+    trail.journal.append_many(other, some[140:])
+    trail.crash()
+    recover(trail.directory)
+    check_whole(trail.directory, some)
+    assert {event["actor"]["sub"] for event in trail.events()} == {"u-17"}
+
+
 def test_living_processes_are_left_alone(trail, refs):
     """Recovery beside a working vault touches nothing of it."""
     _, prefix = trail.reading("email")
@@ -84,7 +98,7 @@ def test_notes_whose_definition_was_lost_are_told_as_damaged(new_trail, refs, ch
     recover(trail.directory)
     (event,) = trail.events("journal_damaged")
     assert event["refs"] == texts(some)
-    check_whole(trail.directory, some)
+    check_whole(trail.directory, some, event="journal_damaged")
 
 
 def test_a_damaged_last_record_does_not_stop_recovery(new_trail, refs):

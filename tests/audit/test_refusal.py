@@ -151,6 +151,27 @@ def test_a_failed_sync_is_final_for_its_file(new_trail, refs, monkeypatch):
     assert trail.values() == 3
 
 
+def test_a_note_whose_segment_retires_during_its_sync_is_made_anew(new_trail, refs, monkeypatch):
+    """Another thread retired the segment: the note is put into the next one, and synced there."""
+    trail = new_trail(durability="power")
+    number, prefix = trail.reading("email")
+    segment, real = trail.journal._segment, os.fdatasync
+
+    def retired(descriptor):
+        if not segment.map.closed:
+            segment.map.close()
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vaultlayer.audit.files._sync_data", retired)
+        (ref,) = refs(1)
+        trail.journal.append(prefix, ref)
+    assert trail.journal._segment is not segment
+    trail.journal.close_access(number)
+    assert trail.told().keys() == {ref}
+
+
 def test_a_failed_sync_of_the_log_stops_the_log(new_trail, refs, monkeypatch):
     """The page cache can't be trusted after it: no new access in this process."""
     trail = new_trail(durability="power")

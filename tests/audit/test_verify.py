@@ -110,6 +110,13 @@ def test_records_appended_after_the_end_are_found(shard):
     assert findings(shard, [*lines[:5], *lines[6:]])
 
 
+def test_a_gap_with_a_repaired_chain_is_found(shard):
+    """Removing records and recomputing the hashes, but not the numbers, is not enough."""
+    lines = lines_of(shard)
+    (finding,) = findings(shard, [*lines[:4], *_chained(lines[3], lines[6:], 0)])
+    assert (finding.line, "4 to 5 are missing" in finding.what) == (5, True)
+
+
 def test_a_shard_copied_over_another_is_found(shard):
     """A record names its shard; the file of another is noticed."""
     shutil.copy(shard, shard.with_name("20260101T000000.000000Z-00000000.jsonl"))

@@ -11,7 +11,7 @@ from vaultlayer.audit.definitions import Access, Kind, Spec, definition
 from vaultlayer.audit.event import access_context, timestamp
 from vaultlayer.audit.files import Durability, Guard, at_exit_and_fork, folder, unavailable
 from vaultlayer.audit.segment import Segment
-from vaultlayer.audit.slots import SLOT, events_of, refs_by_spec
+from vaultlayer.audit.slots import events_of, refs_by_spec
 from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Journal:
             return
         opened.closed_in = self._segment.number if self._segment else 0
         if not opened.specs:
-            del self._accesses[access]
+            self._accesses.pop(access, None)
             return
         with self._settling:
             self._log_full()
@@ -148,8 +148,10 @@ class Journal:
             known = access.specs.get(kind)
             if known is not None:  # another thread was first
                 return known
+            if self._segment is None:
+                raise _closed()
             spec = Spec.of(next(self._numbers), access, kind)
-            self._current().define([definition(spec, first=not access.specs)])
+            self._segment.define([definition(spec, first=not access.specs)])
             self._specs[spec.number] = access.specs[kind] = spec
         return spec
 
@@ -173,12 +175,10 @@ class Journal:
         self._segment = segment
         self.append = append_synced if self._power else append
 
-    def _append_elsewhere(
-        self, segment: Segment, prefix: bytes, ref: bytes, error: Exception
-    ) -> None:
-        if not (isinstance(error, StopIteration) or segment.map.closed):
+    def _append_elsewhere(self, spent: Segment, prefix: bytes, ref: bytes, why: Exception) -> None:
+        if not (isinstance(why, StopIteration) or spent.map.closed):
             raise _misuse() from None
-        self._roll(segment)  # it is full, or was retired meanwhile
+        self._roll(spent)  # it is full, or was retired meanwhile
         self.append(prefix, ref)
 
     def _append_first(self, prefix: bytes, ref: bytes) -> None:
@@ -191,7 +191,7 @@ class Journal:
             self._retire()
         with self._changing:
             if self._closed:
-                raise unavailable("the audit journal is closed")
+                raise _closed()
             if self._segment is not spent:
                 return
             self._shard = self._log.ready()
@@ -217,7 +217,7 @@ class Journal:
         while self._full:
             segment = self._full[0]
             refs = refs_by_spec(segment.retire())
-            events = events_of(refs, self._specs, self._place(segment, 0, segment.position()))
+            events = events_of(refs, self._specs, segment.place(0, segment.position()))
             if events:
                 self._log.write_all(events)
             self._full.pop(0)
@@ -227,30 +227,25 @@ class Journal:
     def _log_access(self, access: Access, segment: Segment) -> None:
         start = access.start if access.segment is segment else 0
         slots = segment.read(start)
-        specs = {spec.number: spec for spec in access.specs.values()}
+        specs = {spec.number: spec for spec in list(access.specs.values())}
         found = refs_by_spec(slots)
         mine = {number: refs for number, refs in found.items() if number in specs}
-        events = events_of(mine, specs, self._place(segment, start, start + len(slots)))
+        events = events_of(mine, specs, segment.place(start, start + len(slots)))
         if events:
             self._log.write_all(events)
             segment.clear(start, slots, found, specs)
-
-    def _place(self, segment: Segment, start: int, end: int) -> dict[str, object]:
-        first, last = start // SLOT.size, end // SLOT.size - 1
-        return {"shard": self._shard, "segment": segment.number, "first": first, "last": last}
 
     def _forget(self, logged: int) -> None:
         """Drop accesses closed before the segment just logged; it had their last notes."""
         for access in list(self._accesses.values()):
             if access.closed_in is not None and access.closed_in < logged:
-                del self._accesses[access.number]
-                for spec in access.specs.values():
-                    del self._specs[spec.number]
+                self._accesses.pop(access.number, None)
+                for spec in list(access.specs.values()):
+                    self._specs.pop(spec.number, None)
 
-    def _current(self) -> Segment:
-        if self._segment is None:
-            raise unavailable("the audit journal is closed")
-        return self._segment
+
+def _closed() -> Exception:
+    return unavailable("the audit journal is closed")
 
 
 def _misuse() -> Exception:

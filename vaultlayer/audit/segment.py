@@ -38,7 +38,7 @@ class Segment:
         *,
         power: bool,
     ) -> None:
-        self.number = number
+        self.number, self._shard = number, shard
         self._size = SLOTS * SLOT.size
         self._power = power
         self._paths = [folder / f"{shard}.{number}.{suffix}" for suffix in ("slots", "jsonl")]
@@ -96,6 +96,11 @@ class Segment:
     def position(self) -> int:
         """Bytes of slots handed out so far."""
         return self._size - length_hint(self._offsets) * SLOT.size
+
+    def place(self, start: int, end: int) -> dict[str, object]:
+        """How an event names the slots from byte ``start`` up to ``end``."""
+        first, last = start // SLOT.size, end // SLOT.size - 1
+        return {"shard": self._shard, "segment": self.number, "first": first, "last": last}
 
     def read(self, start: int) -> bytes:
         """The slots from byte ``start`` up to the position, mapped or not."""
