@@ -231,7 +231,7 @@ def merge_changed(w, s):
     ada.name = "Ada King Geheim"
     assert s.merge(ada).name == "Ada King Geheim"
     s.commit()
-    assert w.Session().get(w.m.Customer, 1).name == "Ada King Geheim"
+    assert w.fresh().get(w.m.Customer, 1).name == "Ada King Geheim"
 
 
 def merge_transient(w, s):

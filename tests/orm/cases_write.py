@@ -11,8 +11,7 @@ from sqlalchemy.orm import make_transient
 
 def _again(w, primary_key=1, cls=None):
     """The row as a session of its own loads it, so that nothing comes from memory."""
-    fresh = w.Session()
-    return fresh.get(cls or w.m.Customer, primary_key)
+    return w.fresh().get(cls or w.m.Customer, primary_key)
 
 
 def _names(w):
@@ -501,6 +500,16 @@ def insert_orm_inherited(w, s):
     s.commit()
     employee = _again(w, 1, w.m.Employee)
     assert (employee.name, employee.badge) == ("Eve Geheim", "geheim 7")
+    s.execute(insert(w.m.Employee), {"name": "Eva Geheim", "badge": "geheim 8"})
+    assert s.scalars(select(w.m.Employee.id).where(w.m.Employee.badge == "geheim 8")).one() == 2
+
+
+def insert_single_table(w, s):
+    s.execute(insert(w.m.Guest), [{"name": "Eve Geheim", "host": "geheim host"}])
+    s.execute(insert(w.m.Guest).values(name="Eva Geheim", host="geheim too", kind="guest"))
+    s.commit()
+    assert [each.name for each in s.query(w.m.Person).order_by("id")] == ["Eve Geheim", "Eva Geheim"]
+    assert [each.host for each in s.query(w.m.Guest).order_by("id")] == ["geheim host", "geheim too"]
 
 
 def text_insert(w, s):

@@ -74,10 +74,18 @@ class World:
         self.m = models
         self.Session = sessionmaker(engine)
         self.sent: list[tuple[str, Any]] = []
+        self._opened: list[Session] = []
         vault.attach(self.Session)
         event.listen(engine, "before_cursor_execute", self._note)
 
+    def fresh(self) -> Session:
+        """A session that has loaded nothing yet; closed with the world."""
+        self._opened.append(self.Session())
+        return self._opened[-1]
+
     def close(self) -> None:
+        for session in self._opened:
+            session.close()
         event.remove(self.engine, "before_cursor_execute", self._note)
         self.vault.close()
 

@@ -69,6 +69,7 @@ MATRIX: dict[str, list[tuple[str, str, str]]] = {
         ("`insert()` of a child's child", "works", "insert_child_of_child"),
         ("`insert()` that leaves a `default=` to the column", "works", "insert_default"),
         ("`insert()` into a joined subclass, through the ORM", "works", "insert_orm_inherited"),
+        ("`insert()` of a single-table subclass", "works", "insert_single_table"),
         ("`insert(X.__table__)` of a joined subclass", "refused: add objects to a session", "insert_inherited"),
         ("`values(a=func...)`", "refused: compute the value in Python", "insert_expression"),
         ("`values(a=bindparam(...))`", "refused: give all values in one", "insert_bindparam"),

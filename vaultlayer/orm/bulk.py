@@ -1,8 +1,12 @@
-"""ORM bulk UPDATE by primary key: ``session.execute(update(Customer), [{"id": 1, …}, …])``."""
+"""ORM bulk UPDATE by primary key, and bulk INSERT into the tables of a joined class.
+
+``session.execute(update(Customer), [{"id": 1, …}, …])``, ``session.execute(insert(Employee), […])``.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import select, tuple_
 
@@ -10,9 +14,11 @@ from vaultlayer.access.context import no_access
 from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm.attribute import assigned
 from vaultlayer.orm.entity import SUBJECT_KEY, entity_of
+from vaultlayer.orm.subjects import owners_of
 from vaultlayer.write_path import Row, seal_rows
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
     from sqlalchemy.orm import ORMExecuteState
 
     from vaultlayer.acting import Access
@@ -21,30 +27,56 @@ if TYPE_CHECKING:
 _BATCH = 500
 
 
-def sealed_parameters(state: ORMExecuteState, access: Access | None) -> list[dict[str, Any]] | None:
-    """The parameters with their personal values sealed; None when they have none."""
+Values = dict[str, Any]
+
+
+def sealed_parameters(state: ORMExecuteState, access: Access | None) -> list[Values] | Values | None:
+    """The parameters with their personal values sealed; None when that isn't to be done here."""
     entity = entity_of(state.bind_mapper) if state.bind_mapper is not None else None
-    if entity is None or not isinstance(state.parameters, list):
+    given = [state.parameters] if isinstance(state.parameters, dict) else state.parameters
+    if entity is None or not given or (state.is_update and given is not state.parameters):
         return None
-    parameters = [dict(each) for each in state.parameters]
-    if not any(key in each for each in parameters for key in entity.fields):
+    if state.is_insert and len(entity.mapper.tables) == 1:
+        return None  # the gate sees the whole row
+    parameters = [dict(each) for each in given]
+    if state.is_update and not any(key in each for each in parameters for key in entity.fields):
         return None
     if access is None:
         raise no_access("personal fields were written")
-    rows = [
-        _row(entity, loaded, each)
-        for loaded, each in zip(_load(state, entity, parameters), parameters, strict=True)
-    ]
-    seal_rows(access, state.session.connection(), rows)
-    return parameters
+    connection = state.session.connection(bind_arguments={"mapper": entity.mapper})
+    if state.is_insert:
+        rows = _new_rows(connection, entity, parameters)
+    else:
+        loaded = _load(state, entity, parameters)
+        rows = [_row(entity, *each) for each in zip(loaded, parameters, strict=True)]
+    seal_rows(access, connection, rows)
+    return parameters if given is state.parameters else parameters[0]
 
 
-def _row(entity: Entity, loaded: dict[str, Any], given: dict[str, Any]) -> Row:
+def _new_rows(
+    connection: Connection, entity: Entity, parameters: list[Values]
+) -> list[Row]:
+    rows = []
+    owners = owners_of(connection, entity, parameters)
+    for given, (subject, is_new) in zip(parameters, owners, strict=True):
+        for key, field in entity.fields.items():
+            if field.default is not None:
+                given.setdefault(key, field.default())
+        owner = {SUBJECT_KEY: UUID(bytes=subject)} if subject else {}
+        if is_new:
+            given.update(owner)
+        rows.append(_row(entity, given | owner, given, is_new))
+    return rows
+
+
+def _row(
+    entity: Entity, loaded: Values, given: Values, is_new: bool = False
+) -> Row:
     subject = loaded.get(SUBJECT_KEY)
     return Row(
         tenant=entity.tenant_of(loaded),
         subject=subject.bytes if subject is not None else b"",
-        new_subject=False,
+        new_subject=is_new,
         row_id=entity.row_id(loaded),
         put=given.__setitem__,
         values=[
@@ -56,8 +88,8 @@ def _row(entity: Entity, loaded: dict[str, Any], given: dict[str, Any]) -> Row:
 
 
 def _load(
-    state: ORMExecuteState, entity: Entity, parameters: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+    state: ORMExecuteState, entity: Entity, parameters: list[Values]
+) -> list[Values]:
     """What binds each row now: its primary key, subject and tenant, in the parameters' order."""
     mapper = entity.mapper
     keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
@@ -66,7 +98,7 @@ def _load(
     attributes = [getattr(mapper.class_, name) for name in names]
     key = tuple_(*attributes[: len(keys)])
     wanted = [tuple([each.get(name) for name in keys]) for each in parameters]
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    found: dict[tuple[Any, ...], Values] = {}
     for start in range(0, len(wanted), _BATCH):
         statement = select(*attributes).where(key.in_(wanted[start : start + _BATCH]))
         for row in state.session.execute(statement):

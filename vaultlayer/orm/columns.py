@@ -74,6 +74,8 @@ def with_places(statement: Any) -> Any:
         return None
     if not isinstance(statement, Select) or statement._distinct or statement._group_by_clauses:
         raise misused()
+    if getattr(statement._compile_options, "_set_base_alias", False):  # query.union() and the like
+        raise misused()
     refuse_misuse(statement)  # before the names that ORDER BY may use are exchanged
     return statement.with_only_columns(*exchanged, maintain_column_froms=True)
 

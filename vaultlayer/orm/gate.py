@@ -49,17 +49,22 @@ def check(
     """
     if isinstance(statement, GenerativeSelect | Update | Delete):
         refuse_misuse(statement)
-    if not isinstance(statement, Insert | Update) or not isinstance(statement.table, Table):
+    if not isinstance(statement, Insert | Update) or not isinstance(_table(statement), Table):
         return statement, parameters
     if statement.is_update:
         if is_flushing(connection):
             return statement, parameters  # sealed before; the column type refuses what isn't
         _refuse_moving(statement, parameters)
-    fields = fields_of_table(statement.table)
+    fields = fields_of_table(_table(statement))
     if not fields:
         return statement, parameters
     writing = _Writing(connection, statement, fields, acting)
     return writing.insert(parameters) if statement.is_insert else writing.update(parameters)
+
+
+def _table(statement: Any) -> Any:
+    """The table that is written; the ORM says it apart where a class has several."""
+    return statement._annotations.get("_emit_insert_table", statement.table)
 
 
 class _Writing:
@@ -70,7 +75,7 @@ class _Writing:
     ) -> None:
         self.connection = connection
         self.statement = statement
-        self.table = statement.table
+        self.table = _table(statement)
         self.fields = fields
         self.acting = acting
 

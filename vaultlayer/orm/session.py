@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, ref
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import ChunkedIteratorResult, Connection, Engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
@@ -129,21 +129,24 @@ def _is_flushing(connection: Connection) -> bool:
 def _on_execute(state: ORMExecuteState) -> Any:
     """Open selected personal columns; fetch keys ahead where reading an attribute can do no I/O."""
     session, access = state.session, acting(state.session)
-    if state.is_update:
+    if state.is_select:
+        statement = columns.with_places(state.statement)
+        if statement is not None:
+            if access is None:
+                raise no_access("a personal column was selected")
+            result = state.invoke_statement(statement=statement)
+            return columns.opening(result, partial(batch.open_cells, access, session))
+    else:
+        columns.refuse_returning(state.statement)
+    parameters = None
+    if state.is_update or state.is_insert:
         parameters = bulk.sealed_parameters(state, access)
-        return None if parameters is None else state.invoke_statement(params=parameters)
-    if not state.is_select:
-        return columns.refuse_returning(state.statement)
-    statement = columns.with_places(state.statement)
-    if statement is not None:
-        if access is None:
-            raise no_access("a personal column was selected")
-        result = state.invoke_statement(statement=statement)
-        return columns.opening(result, partial(batch.open_cells, access, session))
     if access is not None and _is_async(state):
-        result = state.invoke_statement()
-        return columns.chunkwise(result, partial(_prefetched, access, session))
-    return None
+        result = state.invoke_statement(params=parameters)
+        if isinstance(result, ChunkedIteratorResult):  # it brings rows
+            return columns.chunkwise(result, partial(_prefetched, access, session))
+        return result
+    return None if parameters is None else state.invoke_statement(params=parameters)
 
 
 def _prefetched(access: Access, session: Session, rows: list[Any]) -> list[Any]:
