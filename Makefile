@@ -17,7 +17,7 @@ help:
 demo: .venv/.ready-demo
 	@$(ROOM)/vaultlayer demo
 
-test: .venv/.ready-test
+test: .venv/.ready-test .venv/.ready-bench
 	$(ROOM)/python -m pytest --cov --cov-report= $(ARGS)
 	$(ROOM)/python -m coverage report --include='$(COVERED)' --show-missing --fail-under=100
 
