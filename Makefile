@@ -25,8 +25,8 @@ lint: .venv/.ready-test .venv/.ready-lint
 	$(ROOM)/ruff check
 	$(ROOM)/mypy
 	$(ROOM)/mypy tests/typing/api.py
-	$(ROOM)/pyright
-	$(ROOM)/pyright --verifytypes vaultlayer --ignoreexternal
+	$(ROOM)/pyright --pythonpath $(ROOM)/python
+	$(ROOM)/python tests/typing/complete.py
 	$(ROOM)/lint-imports
 	$(ROOM)/vaultlayer policy check --policies policies
 
