@@ -39,7 +39,6 @@ class SealedColumn(Bundle[Any]):
     """One personal column and, beside it, the columns that make up its place."""
 
     inherit_cache = True
-    single_entity = True
 
     def __init__(self, name: str, attribute: Any, entity: Entity, field: Field) -> None:
         names = [name for name in (entity.subject_key, entity.tenant_key, *entity.row_keys) if name]

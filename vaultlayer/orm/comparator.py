@@ -34,10 +34,11 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
                 null_test = operators.is_ if op in (operators.is_, operators.eq) else operators.is_not
                 return super().operate(null_test, None)
             if op in _EQUALITY:
-                return op(self._index(), _bind(self._term(value)))
+                searched = _bind(self._term(value))
+                return op(self._index(), searched)
             if op in _MEMBERSHIP and _is_list(value):
-                terms = [self._term(each) for each in value]
-                return op(self._index(), _bind(terms, expanding=True))
+                searched = _bind([self._term(each) for each in value], expanding=True)
+                return op(self._index(), searched)
         value = other = ()  # a traceback that shows locals must not show it
         raise _refused(op, self._field())
 
