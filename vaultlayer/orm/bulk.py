@@ -13,6 +13,8 @@ from vaultlayer.orm.entity import SUBJECT_KEY, entity_of
 from vaultlayer.write_path import Row, seal_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.orm import ORMExecuteState
 
     from vaultlayer.acting import Access
@@ -26,17 +28,26 @@ def sealed_parameters(state: ORMExecuteState, access: Access | None) -> list[dic
     entity = entity_of(state.bind_mapper) if state.bind_mapper is not None else None
     if entity is None or not isinstance(state.parameters, list):
         return None
-    parameters = [dict(each) for each in state.parameters]
-    if not any(key in each for each in parameters for key in entity.fields):
+    if not any(key in each for each in state.parameters for key in entity.fields):
         return None
     if access is None:
         raise no_access("personal fields were written")
+    parameters = [_encoded(entity, each) for each in state.parameters]
     rows = [
         _row(entity, loaded, each)
         for loaded, each in zip(_load(state, entity, parameters), parameters, strict=True)
     ]
     seal_rows(access, state.session.connection(), rows)
     return parameters
+
+
+def _encoded(entity: Entity, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of one row, its personal values encoded: they show as nothing from here on."""
+    fields = entity.fields
+    return {
+        key: assigned(fields[key], value) if key in fields else value
+        for key, value in given.items()
+    }
 
 
 def _row(entity: Entity, loaded: dict[str, Any], given: dict[str, Any]) -> Row:
@@ -47,11 +58,7 @@ def _row(entity: Entity, loaded: dict[str, Any], given: dict[str, Any]) -> Row:
         new_subject=False,
         row_id=entity.row_id(loaded),
         put=given.__setitem__,
-        values=[
-            (key, field, assigned(field, given[key]))
-            for key, field in entity.fields.items()
-            if key in given
-        ],
+        values=[(key, field, given[key]) for key, field in entity.fields.items() if key in given],
     )
 
 

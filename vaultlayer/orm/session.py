@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
-from vaultlayer.errors import ConfigurationError
+from vaultlayer.errors import ConfigurationError, VaultLayerError
 from vaultlayer.orm import batch, bulk, columns, flush, gate, loading
 from vaultlayer.write_path import seal_rows
 
@@ -86,7 +86,11 @@ def _before_execute(
 ) -> tuple[Any, Any, Any]:
     EXECUTING.set(ref(connection))
     given = many or ([one] if one else [])
-    sent, parameters = gate.check(connection, statement, given, acting_on)
+    try:
+        sent, parameters = gate.check(connection, statement, given, acting_on)
+    except VaultLayerError as refusal:
+        many = one = given = None  # a traceback that shows locals must not show them
+        raise refusal.with_traceback(None) from None
     if parameters is given:
         return sent, many, one
     return (sent, parameters, {}) if len(parameters) != 1 else (sent, [], parameters[0])
