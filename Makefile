@@ -17,7 +17,7 @@ help:
 demo: .venv/.ready-demo
 	@$(ROOM)/vaultlayer demo
 
-test: .venv/.ready-test
+test: .venv/.ready-test .venv/.ready-bench
 	$(ROOM)/python -m pytest --cov --cov-report= $(ARGS)
 	$(ROOM)/python -m coverage report --include='$(COVERED)' --show-missing --fail-under=100
 
@@ -25,8 +25,8 @@ lint: .venv/.ready-test .venv/.ready-lint
 	$(ROOM)/ruff check
 	$(ROOM)/mypy
 	$(ROOM)/mypy tests/typing/api.py
-	$(ROOM)/pyright
-	$(ROOM)/pyright --verifytypes vaultlayer --ignoreexternal
+	$(ROOM)/pyright --pythonpath $(ROOM)/python
+	$(ROOM)/python tests/typing/complete.py
 	$(ROOM)/lint-imports
 	$(ROOM)/vaultlayer policy check --policies policies
 

@@ -57,6 +57,7 @@ class Vault:
             settings.audit_directory, durability=settings.durability, log=self._log
         )
         self.audit = Audit(self)
+        self._finalizer = finalize(self, _finish, self.journal, self._log)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] | None = None) -> Vault:
@@ -70,7 +71,7 @@ class Vault:
     def ephemeral(cls, *, policies: str | os.PathLike[str]) -> Vault:
         """A vault for tests: provider key in memory, journal and log in a private folder.
 
-        The folder goes when the vault is closed or collected, or the process ends.
+        The folder goes when the vault is collected or the process ends.
         """
         folder = Path(tempfile.mkdtemp(prefix="vaultlayer-"))
         settings = Settings(
@@ -85,7 +86,8 @@ class Vault:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        finalize(vault, shutil.rmtree, folder, ignore_errors=True)
+        vault._finalizer.detach()
+        finalize(vault, _finish, vault.journal, vault._log, folder)
         return vault
 
     def __repr__(self) -> str:
@@ -99,8 +101,7 @@ class Vault:
 
     def close(self) -> None:
         """Write what the journal still holds into the log, and let go of the files."""
-        self.journal.close()
-        self._log.close()
+        _finish(self.journal, self._log)
         self.keys.cached.clear()
 
     def attach(self, target: Any) -> None:
@@ -211,6 +212,14 @@ class Audit:
     def verify(self) -> Report:
         """Check every shard of the log; ``.findings`` is empty when it is whole."""
         return verify(self._directory)
+
+
+def _finish(journal: Journal, log: Log, folder: Path | None = None) -> None:
+    """Log what the journal holds, let go of the files, and remove an ephemeral vault's folder."""
+    journal.close()
+    log.close()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _place(url: URL) -> tuple[object, ...]:

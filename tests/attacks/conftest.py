@@ -1,4 +1,4 @@
-"""What the attacks share: a shop on a real database, an attacker with SQL, a check of each error."""
+"""What the attacks share: a shop on a real database, an attacker with SQL, a check of errors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import uuid
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine, ForeignKey, create_engine, event, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, sessionmaker
 
+import vaultlayer
 from vaultlayer import Equality, PersonalData, Principal, Vault, personal
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
@@ -22,8 +24,8 @@ from vaultlayer.testing import assert_no_plaintext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+LIBRARY = str(Path(vaultlayer.__file__).parent)
 PASSPHRASE = "correct horse battery staple"
 NAME = "Zenobia Quillfeather"
 EMAIL = "quill.feather@canary.example"
@@ -118,12 +120,16 @@ class Shop:
         self.folder = folder
         self.config = folder / "vaultlayer.toml"
         self.config.write_text(SETTINGS.format(policies=policies), encoding="utf-8")
-        LocalKeyring.create(folder / "keyring.json", PASSPHRASE, kdf_for_tests=WEAK_KDF_FOR_TESTS)
+        self.new_keyring()
         self.sessions = sessionmaker(engine)
         self.vault = Vault.open(self.config)
         self.vault.attach(self.sessions)
         self.vault.create_tables(engine)
         Base.metadata.create_all(engine)
+
+    def new_keyring(self) -> None:
+        path = self.folder / "keyring.json"
+        LocalKeyring.create(path, PASSPHRASE, kdf_for_tests=WEAK_KDF_FOR_TESTS)
 
     def restart(self) -> None:
         """The same application in a new process: nothing is cached."""
@@ -151,13 +157,13 @@ class Shop:
         values = {"name": NAME, "email": EMAIL, "phone": PHONE, "born": BORN}
         return Customer(**{**values, **changed})
 
-    def read(self, entity: Any, id: int, field: str, way: str = "attribute", **how: Any) -> Any:
+    def read(self, entity: Any, pk: int, field: str, way: str = "attribute", **how: Any) -> Any:
         """One value, in a session and an access of its own."""
         with self.sessions() as session, self.access(**how) as access:
             if way == "column":
                 column = getattr(entity, field)
-                return session.scalars(select(column).where(entity.id == id)).one()
-            row = session.get_one(entity, id)
+                return session.scalars(select(column).where(entity.id == pk)).one()
+            row = session.get_one(entity, pk)
             return (
                 access.reveal(row, getattr(entity, field))[0]
                 if way == "reveal"
@@ -170,12 +176,12 @@ class Shop:
             result = connection.execute(text(statement), parameters)
             return list(result.all()) if result.returns_rows else []
 
-    def stored(self, table: str, id: int, column: str) -> bytes:
-        ((value,),) = self.sql(f"SELECT {column} FROM {table} WHERE id = :id", id=id)
+    def stored(self, table: str, pk: int, column: str) -> bytes:
+        ((value,),) = self.sql(f"SELECT {column} FROM {table} WHERE id = :id", id=pk)
         return bytes(value)
 
-    def store(self, table: str, id: int, column: str, value: Any) -> None:
-        self.sql(f"UPDATE {table} SET {column} = :value WHERE id = :id", value=value, id=id)
+    def store(self, table: str, pk: int, column: str, value: Any) -> None:
+        self.sql(f"UPDATE {table} SET {column} = :value WHERE id = :id", value=value, id=pk)
 
 
 @pytest.fixture
@@ -223,10 +229,14 @@ class Caught:
 
 @pytest.fixture
 def refused() -> Callable[..., Any]:
-    """``with refused(IntegrityError):`` — that very type, a code, a hint, and no value anywhere."""
+    """``with refused(IntegrityError):`` — that very type, a code, a hint, and no value anywhere.
+
+    ``given`` says that the block hands values to SQLAlchemy: its own frames hold them as arguments
+    then, as the application's do, and only vaultlayer's are looked at.
+    """
 
     @contextmanager
-    def check(kind: type[VaultLayerError], *secrets: str, frames: str = "") -> Iterator[Caught]:
+    def check(kind: type[VaultLayerError], *secrets: str, given: bool = False) -> Iterator[Caught]:
         caught = Caught()
         with pytest.raises(VaultLayerError) as raised:
             yield caught
@@ -235,19 +245,26 @@ def refused() -> Callable[..., Any]:
         assert error.code == kind.code != VaultLayerError.code
         assert error.hint
         said = [str(error), repr(error), *map(str, error.args), *traceback.format_exception(error)]
-        told = [*said, *_locals_of(error)]
+        told = [*said, *_locals_of(error, given)]
         assert_no_plaintext("\n".join(told).encode("utf-8", "surrogatepass"), [*CANARIES, *secrets])
 
     return check
 
 
-def _locals_of(error: BaseException | None) -> list[str]:
+def _locals_of(error: BaseException | None, given: bool) -> list[str]:
     """The variables an error report would show, of every frame but the tests' own."""
-    shown = []
-    while error is not None:
+    shown: list[str] = []
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
         report = traceback.TracebackException.from_exception(error, capture_locals=True)
         for frame in report.stack:
-            if "/tests/" not in frame.filename and "contextlib" not in frame.filename:
-                shown += [f"{name} = {value}" for name, value in (frame.locals or {}).items()]
+            ours = frame.filename.startswith(LIBRARY)
+            tests = "/tests/" in frame.filename or "contextlib" in frame.filename
+            if ours or not (tests or given):
+                shown += [
+                    f"{frame.name}: {name} = {value}"
+                    for name, value in (frame.locals or {}).items()
+                ]
         error = error.__cause__ or error.__context__
     return shown

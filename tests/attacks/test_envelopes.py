@@ -17,34 +17,33 @@ KEY_ID = range(3, 19)
 @pytest.mark.parametrize("field", ["name", "nick"])
 def test_no_flipped_bit_goes_unseen(shop, refused, field):
     """Each bit of an envelope, plain or padded: never a value, and one text for all damage."""
-    (id,) = shop.add(shop.zenobia(nick="Quillfeather the Elder"))
-    whole = shop.stored("customer", id, field)
+    (pk,) = shop.add(shop.zenobia(nick="Quillfeather the Elder"))
+    whole = shop.stored("customer", pk, field)
     for bit in range(len(whole) * 8):
         byte, mask = bit // 8, 1 << bit % 8
         flipped = bytearray(whole)
         flipped[byte] ^= mask
-        shop.store("customer", id, field, bytes(flipped))
+        shop.store("customer", pk, field, bytes(flipped))
         kind = PlaintextFound if byte == 0 else KeyUnavailable if byte in KEY_ID else IntegrityError
         with refused(kind) as caught:
-            shop.read(shop.Customer, id, field, WAYS[bit % 3])
+            shop.read(shop.Customer, pk, field, WAYS[bit % 3])
         if kind is IntegrityError:
             assert str(caught.error) == DAMAGED
-    shop.store("customer", id, field, whole)
-    assert shop.read(shop.Customer, id, field).startswith(("Zenobia", "Quillfeather"))
+    shop.store("customer", pk, field, whole)
+    assert shop.read(shop.Customer, pk, field).startswith(("Zenobia", "Quillfeather"))
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("way", WAYS)
 def test_no_cut_or_longer_envelope_opens(shop, refused, way):
     """Every length short of the whole, and bytes after it."""
-    (id,) = shop.add(shop.zenobia())
-    whole = shop.stored("customer", id, "name")
+    (pk,) = shop.add(shop.zenobia())
+    whole = shop.stored("customer", pk, "name")
     changed = [whole[:length] for length in range(len(whole))]
     changed += [whole + extra for extra in (b"\0", b"\xf9", b"x" * 16, whole)]
     for envelope in changed:
-        shop.store("customer", id, "name", envelope)
+        shop.store("customer", pk, "name", envelope)
         with refused(PlaintextFound if not envelope else IntegrityError) as caught:
-            shop.read(shop.Customer, id, "name", way)
+            shop.read(shop.Customer, pk, "name", way)
         if envelope:
             assert str(caught.error) == DAMAGED
 
@@ -55,11 +54,11 @@ def test_no_cut_or_longer_envelope_opens(shop, refused, way):
     ["Zenobia Quillfeather", b"Zenobia Quillfeather", "", b"", b"\0", "\u00f9 not an envelope"],
 )
 def test_plaintext_in_a_sealed_column_is_found(shop, refused, way, plain):
-    """A value written past vaultlayer, as text or bytes, is neither returned nor taken for damage."""
-    (id,) = shop.add(shop.zenobia())
-    shop.store("customer", id, "name", plain)
+    """What was written past vaultlayer, as text or bytes, is neither returned nor called damage."""
+    (pk,) = shop.add(shop.zenobia())
+    shop.store("customer", pk, "name", plain)
     with refused(PlaintextFound):
-        shop.read(shop.Customer, id, "name", way)
+        shop.read(shop.Customer, pk, "name", way)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -85,14 +84,14 @@ def test_an_envelope_opens_only_in_its_own_field_row_and_table(any_shop, refused
         (("notice", 1, "name"), ("customer", a, "name")),
     ]
     entity = {"customer": shop.Customer, "invoice": shop.Invoice, "notice": shop.Notice}
-    for source, (table, id, column) in moves:
-        before = shop.stored(table, id, column)
-        shop.store(table, id, column, shop.stored(*source))
+    for source, (table, pk, column) in moves:
+        before = shop.stored(table, pk, column)
+        shop.store(table, pk, column, shop.stored(*source))
         with refused(IntegrityError) as caught:
-            shop.read(entity[table], id, column, way)
+            shop.read(entity[table], pk, column, way)
         assert str(caught.error) == DAMAGED
-        shop.store(table, id, column, before)
-        shop.read(entity[table], id, column, way)
+        shop.store(table, pk, column, before)
+        shop.read(entity[table], pk, column, way)
 
 
 def test_a_child_without_a_known_key_is_bound_to_its_person_only(shop, refused):
@@ -128,9 +127,9 @@ def test_two_people_can_not_swap_their_subject_ids(shop, refused, way):
     shop.sql("UPDATE customer SET subject_id = 'x' WHERE id = :id", id=first)
     shop.sql("UPDATE customer SET subject_id = :s WHERE id = :id", s=ids[first], id=second)
     shop.sql("UPDATE customer SET subject_id = :s WHERE id = :id", s=ids[second], id=first)
-    for id in (first, second):
+    for pk in (first, second):
         with refused(IntegrityError):
-            shop.read(shop.Customer, id, "name", way)
+            shop.read(shop.Customer, pk, "name", way)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner
 
-from vaultlayer.cli.audit import app
+from vaultlayer.cli import main
 
 
 @pytest.fixture
-def run():
-    """Run a command; its result."""
-    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+def run(monkeypatch, capsys):
+    """Run ``vaultlayer audit ARGUMENTS``: its exit code, stdout and stderr."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vaultlayer", "audit", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        told = capsys.readouterr()
+        return SimpleNamespace(exit_code=left.value.code or 0, stdout=told.out, stderr=told.err)
+
+    return call
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vaultlayer import Vault
+from vaultlayer.cli import init
 from vaultlayer.cli.init import starter_policies
 from vaultlayer.settings import Settings
 
@@ -82,6 +83,27 @@ def test_nothing_is_overwritten(name: str, vaultlayer: Callable[..., Any], tmp_p
     assert f"Error: {name} is there already." in told.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_counts_too(
+    vaultlayer: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Writing through it would put the passphrase or the settings somewhere else."""
+    (tmp_path / "vaultlayer.toml").symlink_to(tmp_path / "elsewhere")
+    assert vaultlayer("init").returncode == 2
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_without_starter_policies_nothing_can_begin(
+    vaultlayer: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken installation is told as such."""
+    monkeypatch.setattr(init, "__file__", str(tmp_path / "a" / "b" / "c.py"))
+    monkeypatch.setattr(init, "find_spec", lambda name: None)
+    told = vaultlayer("init", "shop")
+    assert told.returncode == 2
+    assert "the starter policies are missing" in told.stderr
+    assert not (tmp_path / "shop").exists()
 
 
 def test_a_folder_that_is_a_file(vaultlayer: Callable[..., Any], tmp_path: Path) -> None:

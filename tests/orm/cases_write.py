@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
-from sqlalchemy import bindparam, delete, func, insert, null, select, text, update
+from sqlalchemy import bindparam, delete, event, func, insert, null, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import make_transient
+from sqlalchemy.orm import make_transient, sessionmaker
 
 
 def _again(w, primary_key=1, cls=None):
@@ -317,6 +317,50 @@ def insert_default(w, s):
     ]
 
 
+def before_insert_event(w, s):
+    @event.listens_for(w.m.Customer, "before_insert")
+    def shout(mapper, connection, target):
+        target.nickname = target.name.upper()
+
+    try:
+        s.add(w.m.Customer(name="Eve Geheim"))
+        s.commit()
+    finally:
+        event.remove(w.m.Customer, "before_insert", shout)
+    assert (_again(w, 3).name, _again(w, 3).nickname) == ("Eve Geheim", "EVE GEHEIM")
+
+
+def before_update_event(w, s):
+    @event.listens_for(w.m.Customer, "before_update")
+    def shout(mapper, connection, target):
+        target.nickname = "geheim too"
+
+    ada = s.get(w.m.Customer, 1)
+    ada.name = "Ada King Geheim"
+    w.sent.clear()
+    try:
+        s.flush()
+    finally:
+        event.remove(w.m.Customer, "before_update", shout)
+
+
+def before_flush_event(w, s):
+    factory = sessionmaker(w.engine)
+
+    @event.listens_for(factory, "before_flush")
+    def shout(session, context, instances):
+        for each in session.dirty:
+            each.nickname = "geheim too"
+            session.add(w.m.Visit(visitor=1, page="/geheim/by/event"))
+
+    w.vault.attach(factory)
+    with factory() as other:
+        other.get(w.m.Customer, 1).name = "Ada King Geheim"
+        other.commit()
+    assert (_again(w).name, _again(w).nickname) == ("Ada King Geheim", "geheim too")
+    assert _again(w, 2, w.m.Visit).page == "/geheim/by/event"
+
+
 # the old bulk methods
 
 
@@ -400,6 +444,25 @@ def insert_bindparam(w, s):
     w.sent.clear()
     statement = insert(w.m.Customer).values(name=bindparam("given"))
     s.execute(statement, {"given": "Eve Geheim"})
+
+
+def insert_sealed(w, s):
+    ada = s.get(w.m.Customer, 1)
+    w.sent.clear()
+    s.execute(insert(w.m.Customer).values(name=vars(ada)["name"]))
+
+
+def insert_own_sealed(w, s):
+    invoice = s.get(w.m.Visit, 1)
+    s.execute(insert(w.m.Visit), [{"visitor": 2, "page": vars(invoice)["page"]}])
+    s.commit()
+    assert _again(w, 2, w.m.Visit).page == "/geheim"
+
+
+def update_sealed(w, s):
+    ada = s.get(w.m.Customer, 1)
+    w.sent.clear()
+    s.execute(update(w.m.Customer).values(name=vars(ada)["name"]))
 
 
 def insert_from_select(w, s):
@@ -514,6 +577,7 @@ def insert_single_table(w, s):
 
 def text_insert(w, s):
     s.execute(text("UPDATE customer SET tier = 'gold' WHERE id = 1"))
+    s.commit()
     assert (_again(w).tier, _again(w).name) == ("gold", "Ada Geheim")
 
 

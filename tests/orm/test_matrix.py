@@ -53,6 +53,11 @@ MATRIX: dict[str, list[tuple[str, str, str]]] = {
         ("`default=` of the column, a value or a callable", "works", "column_default"),
         ("change a JSON value in place", "works: not seen, as without MutableDict; assign it anew", "in_place_json"),
     ],
+    "Events": [
+        ("assign in `before_insert`", "works", "before_insert_event"),
+        ("assign in `before_update`", "refused: before_flush", "before_update_event"),
+        ("assign and add in `before_flush`, listening before `vault.attach()`", "works", "before_flush_event"),
+    ],
     "Bulk methods": [
         ("`bulk_save_objects()` of new objects", "works", "bulk_save_new"),
         ("`bulk_save_objects()` of changed objects", "refused: load the rows and assign", "bulk_save_changed"),
@@ -73,6 +78,8 @@ MATRIX: dict[str, list[tuple[str, str, str]]] = {
         ("`insert(X.__table__)` of a joined subclass", "refused: add objects to a session", "insert_inherited"),
         ("`values(a=func...)`", "refused: compute the value in Python", "insert_expression"),
         ("`values(a=bindparam(...))`", "refused: give all values in one", "insert_bindparam"),
+        ("`insert()` of another row's `Sealed`", "refused: assign the opened value", "insert_sealed"),
+        ("`insert()` of the same person's `Sealed`", "works", "insert_own_sealed"),
         ("`insert().from_select()`", "refused: load the rows", "insert_from_select"),
         ("`insert().returning(X)`", "works", "insert_returning_entity"),
         ("`insert().returning(X.a)`", "refused: return the mapped class", "insert_returning_column"),
@@ -91,6 +98,7 @@ MATRIX: dict[str, list[tuple[str, str, str]]] = {
         ("`update(X).values(a=...)`", "refused: load the rows and assign", "update_values"),
         ("Core `update(table).values(a=...)`", "refused: load the rows and assign", "update_core_values"),
         ("Core `update(table)`, executemany", "refused: load the rows and assign", "update_core_many"),
+        ("`update(X).values(a=sealed)`", "refused: load the rows and assign", "update_sealed"),
         ("`update(X).values(a=X.b)`", "refused: load the rows and assign", "update_from_column"),
         ("`query.update({...})`", "refused: load the rows and assign", "query_update"),
         ("`update(X).values(other=...)`", "works", "update_other"),

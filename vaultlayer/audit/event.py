@@ -53,7 +53,7 @@ def check_plain(value: object) -> None:
     elif value is not None:
         kind = type(value).__name__
         raise ConfigurationError(
-            f"an audit event can't hold a {kind}", hint="Record strings, integers, booleans, lists."
+            f"an audit event can't hold a {kind}", hint="record strings, integers, booleans, lists"
         )
 
 
@@ -84,12 +84,12 @@ def access_context(context: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ConfigurationError(
             f"an access's audit context has unknown names: {', '.join(sorted(unknown))}",
-            hint=f"Known: {', '.join(sorted(_CONTEXT | _ACTOR))}.",
+            hint=f"known: {', '.join(sorted(_CONTEXT | _ACTOR))}",
         )
     if not (actor.get("sub") and context.get("purpose")):
         raise ConfigurationError(
             "an access's audit context lacks actor.sub or purpose",
-            hint="Every record names who acts, and for what.",
+            hint="every record names who acts, and for what",
         )
     texts = {
         name: clip(value, _MAX_REASON if name == "reason" else _MAX_NAME)

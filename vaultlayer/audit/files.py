@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Durability = Literal["process", "power"]
 DEADLINE = 2.0  # seconds a read waits for its record before it is refused
 _BLOCK = 1 << 16
-_HINT = "Check that the audit directory is there, writable and not full, then try again."
+_HINT = "check that the audit directory is there, writable and not full, then try again"
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 

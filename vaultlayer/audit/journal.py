@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from vaultlayer.audit.log import Log
 
+_CLOSED = "the audit journal is closed"
+
 
 class Journal:
     """The journal of one process, under ``<directory>/journal/``.
@@ -81,7 +83,7 @@ class Journal:
         opened = self._accesses.get(access)
         if opened is None or opened.closed_in is not None:
             raise ConfigurationError(
-                "this access is not open", hint="Read within the block of vault.access()."
+                "this access is not open", hint="read within the block of vault.access()"
             )
         spec = opened.specs.get(kind) or self._define(opened, kind)
         return spec.number.to_bytes(4, "little")
@@ -149,7 +151,7 @@ class Journal:
             if known is not None:  # another thread was first
                 return known
             if self._segment is None:
-                raise _closed()
+                raise unavailable(_CLOSED)
             spec = Spec.of(next(self._numbers), access, kind)
             self._segment.define([definition(spec, first=not access.specs)])
             self._specs[spec.number] = access.specs[kind] = spec
@@ -191,7 +193,7 @@ class Journal:
             self._retire()
         with self._changing:
             if self._closed:
-                raise _closed()
+                raise unavailable(_CLOSED)
             if self._segment is not spent:
                 return
             self._shard = self._log.ready()
@@ -242,10 +244,6 @@ class Journal:
                 self._accesses.pop(access.number, None)
                 for spec in list(access.specs.values()):
                     self._specs.pop(spec.number, None)
-
-
-def _closed() -> Exception:
-    return unavailable("the audit journal is closed")
 
 
 def _misuse() -> Exception:

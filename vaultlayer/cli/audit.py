@@ -7,7 +7,7 @@ import heapq
 import json
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,41 +15,34 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from vaultlayer.audit.files import lines_backwards
+from vaultlayer.audit.files import lines_backwards, unavailable
 from vaultlayer.audit.recover import recover as recover_directory
 from vaultlayer.audit.verify import LIMITS, Report, verify_shards
-from vaultlayer.errors import AuditUnavailable, ConfigurationError
+from vaultlayer.cli.common import FINDINGS, ConfigOption, JsonOption, print_json
+from vaultlayer.errors import AuditUnavailable
 from vaultlayer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FINDINGS, USAGE, STORE = 1, 2, 3
-
 app = typer.Typer(no_args_is_help=True, help="Check, recover and read the audit log.")
 
-_Config = Annotated[
-    Path | None, typer.Option("--config", help="Settings file; else $VAULTLAYER_CONFIG.")
-]
 _Directory = Annotated[
     Path | None, typer.Option("--directory", help="Audit directory; else the settings' own.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def verify(config: _Config = None, directory: _Directory = None, json_: _Json = False) -> None:
+def verify(
+    config: ConfigOption = None, directory: _Directory = None, json_: JsonOption = False
+) -> None:
     """Check every shard of the log for edits, gaps, insertions, repetitions and cut ends.
 
     Exits with 0 if the log is whole, 1 if not, 3 if it can't be read.
     """
-    folder = _audit_directory(config, directory)
-    try:
-        report = _verify(folder)
-    except (AuditUnavailable, OSError) as error:
-        _stop(STORE, error)
+    report = _verify(_audit_directory(config, directory))
     if json_:
-        _print_json({"ok": not report.findings, **dataclasses.asdict(report), "limits": LIMITS})
+        print_json({"ok": not report.findings, **dataclasses.asdict(report), "limits": LIMITS})
     else:
         _show_report(report)
     if report.findings:
@@ -57,15 +50,13 @@ def verify(config: _Config = None, directory: _Directory = None, json_: _Json = 
 
 
 @app.command()
-def recover(config: _Config = None, directory: _Directory = None, json_: _Json = False) -> None:
+def recover(
+    config: ConfigOption = None, directory: _Directory = None, json_: JsonOption = False
+) -> None:
     """Bring what crashed processes had noted into the log. Opening a vault does this too."""
-    folder = _audit_directory(config, directory)
-    try:
-        recovered = recover_directory(folder)
-    except (AuditUnavailable, OSError) as error:
-        _stop(STORE, error)
+    recovered = recover_directory(_audit_directory(config, directory))
     if json_:
-        _print_json({"recovered": [dataclasses.asdict(one) for one in recovered]})
+        print_json({"recovered": [dataclasses.asdict(one) for one in recovered]})
     elif recovered:
         _table(("Shard", "Notes recovered", "Torn bytes"), map(dataclasses.astuple, recovered))
     else:
@@ -75,31 +66,29 @@ def recover(config: _Config = None, directory: _Directory = None, json_: _Json =
 @app.command()
 def tail(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many records.")] = 20,
-    config: _Config = None,
+    config: ConfigOption = None,
     directory: _Directory = None,
-    json_: _Json = False,
+    json_: JsonOption = False,
 ) -> None:
     """Show the latest records of all shards, oldest first."""
     folder = _audit_directory(config, directory)
     try:
         records = _latest(folder / "log", lines)
     except OSError as error:
-        _stop(STORE, error)
+        raise unavailable("the audit log can't be read", error) from error
     if json_:
-        _print_json({"records": records})
+        typer.echo(json.dumps({"records": records}, indent=2))  # ASCII: see _printable
     else:
         columns = ("Time", "Event", "Decision", "Who", "Purpose", "What", "Refs", "Values")
         _table(columns, map(_row, records))
 
 
 def _audit_directory(config: Path | None, directory: Path | None) -> Path:
-    try:
-        folder = directory or Settings.load(config).audit_directory
-    except ConfigurationError as error:
-        _stop(USAGE, error)
+    folder = directory or Settings.load(config).audit_directory
     if not folder.is_dir():
-        hint = "Name it with --directory or --config."
-        _stop(STORE, AuditUnavailable(f"there is no audit directory {folder}", hint=hint))
+        raise AuditUnavailable(
+            f"there is no audit directory {folder}", hint="name it with --directory or --config"
+        )
     return folder
 
 
@@ -147,7 +136,7 @@ def _table(columns: tuple[str, ...], rows: Any) -> None:
 
 
 def _printable(text: str) -> str:
-    """Names come from tokens and requests: none of them may drive the reader's terminal."""
+    """The text with what could drive a terminal escaped: names come from tokens and requests."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
@@ -156,12 +145,3 @@ def _show_report(report: Report) -> None:
         _table(("Shard", "Line", "What is wrong"), map(dataclasses.astuple, report.findings))
     state = f"{len(report.findings)} finding(s)" if report.findings else "The log is whole"
     typer.echo(f"{state}: {report.records:,} records in {report.shards} shard(s). {LIMITS}")
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    typer.echo(json.dumps(answer, indent=2))
-
-
-def _stop(code: int, error: Exception) -> NoReturn:
-    typer.echo(_printable(str(error)), err=True)
-    raise typer.Exit(code)

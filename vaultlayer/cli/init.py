@@ -90,13 +90,14 @@ def refuse_to_overwrite(plan: Plan) -> None:
 
 def write(plan: Plan) -> str:
     """Write the plan's files, the settings last; returns the keyring's passphrase."""
+    starter = starter_policies()
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         passphrase = plan.passphrase
         if passphrase is None:
             passphrase = secrets.token_urlsafe(32)
             _write_private(plan.folder / PASSPHRASE_FILE, passphrase + "\n")
-        _copy_policies(plan.folder / POLICIES)
+        _copy(starter, plan.folder / POLICIES)
         LocalKeyring.create(plan.folder / KEYRING, passphrase)
         text = _SETTINGS.format(database=json.dumps(plan.database))
         with (plan.folder / DEFAULT_FILE).open("x", encoding="utf-8") as file:
@@ -123,10 +124,10 @@ def starter_policies() -> Path:
     return Path(next(iter(found.submodule_search_locations)))
 
 
-def _copy_policies(folder: Path) -> None:
+def _copy(starter: Path, folder: Path) -> None:
     """The contents only: an installation's files may be read-only, these are to be edited."""
     folder.mkdir()
-    for file in starter_policies().iterdir():
+    for file in starter.iterdir():
         if file.is_file() and not file.name.startswith((".", "_")):
             (folder / file.name).write_bytes(file.read_bytes())
 

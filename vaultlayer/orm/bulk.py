@@ -18,6 +18,8 @@ from vaultlayer.orm.subjects import owners_of
 from vaultlayer.write_path import Row, seal_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
     from sqlalchemy.orm import ORMExecuteState
 
@@ -38,12 +40,12 @@ def sealed_parameters(state: ORMExecuteState, access: Access | None) -> list[Val
         return None
     if state.is_insert and len(entity.mapper.tables) == 1:
         return None  # the gate sees the whole row
-    parameters = [dict(each) for each in given]
-    if state.is_update and not any(key in each for each in parameters for key in entity.fields):
+    if state.is_update and not any(key in each for each in given for key in entity.fields):
         return None
     if access is None:
         raise no_access("personal fields were written")
     connection = state.session.connection(bind_arguments={"mapper": entity.mapper})
+    parameters = [_encoded(entity, each) for each in given]
     if state.is_insert:
         rows = _new_rows(connection, entity, parameters)
     else:
@@ -53,15 +55,22 @@ def sealed_parameters(state: ORMExecuteState, access: Access | None) -> list[Val
     return parameters if given is state.parameters else parameters[0]
 
 
-def _new_rows(
-    connection: Connection, entity: Entity, parameters: list[Values]
-) -> list[Row]:
+def _encoded(entity: Entity, given: Mapping[str, Any]) -> Values:
+    """The parameters of one row, its personal values encoded: they show as nothing from here on."""
+    fields = entity.fields
+    return {
+        key: assigned(fields[key], value) if key in fields else value
+        for key, value in given.items()
+    }
+
+
+def _new_rows(connection: Connection, entity: Entity, parameters: list[Values]) -> list[Row]:
     rows = []
     owners = owners_of(connection, entity, parameters)
     for given, (subject, is_new) in zip(parameters, owners, strict=True):
         for key, field in entity.fields.items():
-            if field.default is not None:
-                given.setdefault(key, field.default())
+            if field.default is not None and key not in given:
+                given[key] = assigned(field, field.default())
         owner = {SUBJECT_KEY: UUID(bytes=subject)} if subject else {}
         if is_new:
             given.update(owner)
@@ -69,9 +78,7 @@ def _new_rows(
     return rows
 
 
-def _row(
-    entity: Entity, loaded: Values, given: Values, is_new: bool = False
-) -> Row:
+def _row(entity: Entity, loaded: Values, given: Values, is_new: bool = False) -> Row:
     subject = loaded.get(SUBJECT_KEY)
     return Row(
         tenant=entity.tenant_of(loaded),
@@ -79,11 +86,7 @@ def _row(
         new_subject=is_new,
         row_id=entity.row_id(loaded),
         put=given.__setitem__,
-        values=[
-            (key, field, assigned(field, given[key]))
-            for key, field in entity.fields.items()
-            if key in given
-        ],
+        values=[(key, field, given[key]) for key, field in entity.fields.items() if key in given],
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement, Null
 from sqlalchemy.types import TypeDecorator
 
-from vaultlayer.errors import UnsupportedQuery
+from vaultlayer.errors import UnsupportedQuery, VaultLayerError
 
 if TYPE_CHECKING:
     from vaultlayer.sealed import SearchTerm
@@ -23,26 +23,30 @@ _MEMBERSHIP = {operators.in_op, operators.not_in_op}
 
 
 class PersonalComparator(TypeDecorator.Comparator[Any]):
-    """Serves what the blind index answers exactly; refuses the rest while the statement is built."""
+    """Serves what the blind index answers exactly; refuses the rest when the statement is built."""
 
     __slots__ = ()
 
     def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
+        refusal: VaultLayerError | None = None
         if len(other) == 1:
             value = other[0]
-            if (op in _NULLITY or op in _EQUALITY) and (value is None or isinstance(value, Null)):
-                null_test = operators.is_ if op in (operators.is_, operators.eq) else operators.is_not
-                return super().operate(null_test, None)
+            if op in _NULLITY | _EQUALITY and (value is None or isinstance(value, Null)):
+                is_null = op in (operators.is_, operators.eq)
+                return super().operate(operators.is_ if is_null else operators.is_not, None)
             if op in _EQUALITY and _is_column(value):
                 return ColumnComparison(op, self.expr, value)
-            if op in _EQUALITY:
-                searched = self._term(value)
-                return op(self._index(), _bind(searched))
-            if op in _MEMBERSHIP and _is_list(value):
-                terms = [self._term(each) for each in value]
-                return op(self._index(), _bind(terms, expanding=True))
+            try:
+                if op in _EQUALITY:
+                    searched = _bind(self._term(value))
+                    return op(self._index(), searched)
+                if op in _MEMBERSHIP and _is_list(value):
+                    searched = _bind([self._term(each) for each in value], expanding=True)
+                    return op(self._index(), searched)
+            except VaultLayerError as error:
+                refusal = error.with_traceback(None)
         value = other = ()  # a traceback that shows locals must not show it
-        raise _refused(op, self._field())
+        raise refusal or _refused(op, self._field())
 
     def reverse_operate(self, op: Any, other: Any, **kwargs: Any) -> Any:
         if op in _EQUALITY:

@@ -22,7 +22,7 @@ from vaultlayer.orm.attribute import assigned
 from vaultlayer.orm.subjects import owners_of
 from vaultlayer.orm.uses import refuse_misuse
 from vaultlayer.sealed import Sealed
-from vaultlayer.write_path import Row, seal_rows
+from vaultlayer.write_path import Row, authorize, seal_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,25 +40,24 @@ def check(
     statement: Any,
     parameters: Sequence[Values],
     acting: Any,
-    is_flushing: Callable[[Connection], bool],
+    is_sealed: Callable[[Connection], bool],
 ) -> tuple[Any, Sequence[Values]]:
     """The statement and parameters to send instead: the same, with nothing plain left in them.
 
     :param acting: tells the access that acts on a connection, or None.
-    :param is_flushing: tells whether the unit of work is sending.
+    :param is_sealed: tells whether a flush is sending, whose rows were sealed for their places.
     """
     if isinstance(statement, GenerativeSelect | Update | Delete):
         refuse_misuse(statement)
     if not isinstance(statement, Insert | Update) or not isinstance(_table(statement), Table):
         return statement, parameters
-    if statement.is_update:
-        if is_flushing(connection):
-            return statement, parameters  # sealed before; the column type refuses what isn't
-        _refuse_moving(statement, parameters)
-    fields = fields_of_table(_table(statement))
+    table, sealed = _table(statement), is_sealed(connection)
+    fields = fields_of_table(table)
     if not fields:
+        if statement.is_update and not sealed:
+            _refuse_moving(table, (*_inline_rows(statement), *parameters[:1]))
         return statement, parameters
-    writing = _Writing(connection, statement, fields, acting)
+    writing = _Writing(connection, statement, table, fields, acting, sealed)
     return writing.insert(parameters) if statement.is_insert else writing.update(parameters)
 
 
@@ -71,40 +70,56 @@ class _Writing:
     """One INSERT or UPDATE of a table with sealed columns."""
 
     def __init__(
-        self, connection: Connection, statement: Any, fields: dict[str, Field], acting: Any
+        self,
+        connection: Connection,
+        statement: Any,
+        table: Table,
+        fields: dict[str, Field],
+        acting: Any,
+        is_sealed: bool,
     ) -> None:
         self.connection = connection
         self.statement = statement
-        self.table = _table(statement)
+        self.table = table
         self.fields = fields
         self.acting = acting
+        self.is_sealed = is_sealed
 
     def insert(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
         statement, inline = self.statement, _inline_rows(self.statement)
         if statement.select is not None and self._named(statement._select_names or ()):
             raise _cant_seal("INSERT … FROM SELECT", "load the rows and add new objects to a session")
         self._refuse_upsert()
-        if not parameters and not inline and statement.select is None:
-            inline = [{}]
-        if self._is_open(inline, parameters[0] if parameters else {}):
-            if parameters:
+        if parameters:
+            if any(self._open(row) for row in inline):
                 raise _cant_seal(
                     "values() together with parameters", "give all values in one of the two"
                 )
-            return self._with_inline(self._seal(inline, {})), parameters
-        common = inline[0] if inline else {}
-        if self._is_open(parameters, common):
-            return statement, self._seal([dict(each) for each in parameters], common)
+            common = inline[0] if inline else {}
+            if self._to_seal(parameters, common):
+                parameters = self._seal([dict(each) for each in parameters], common)
+            return statement, parameters
+        rows = inline or [{}]
+        if statement.select is None and self._to_seal(rows, {}):
+            return self._with_inline(self._seal(rows, {})), parameters
         return statement, parameters
 
     def update(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
         inline = _inline_rows(self.statement)
-        if any(self._plain(row) for row in (*inline, *parameters)):
+        if any(self._open(row) for row in (*inline, *parameters)):
+            if self.is_sealed:
+                raise _cant_seal(
+                    "a value assigned during the flush",
+                    "assign it before, or in a before_flush listener registered before vault.attach()",
+                )
             raise _cant_seal(
                 "an UPDATE that gives many rows one value, or says nothing of each row's person,",
                 "load the rows and assign, or give primary keys: "
                 "session.execute(update(Customer), [{'id': 1, 'email': …}])",
             )
+        if self.is_sealed:
+            return self.statement, parameters
+        _refuse_moving(self.table, (*inline, *parameters[:1]))
         if any(self._named(row) for row in parameters):
             return self.statement, [{**row, **self._nulled(row)} for row in parameters]
         unindexed = {key: None for row in inline for key in self._nulled(row)}
@@ -113,12 +128,9 @@ class _Writing:
     def _nulled(self, row: Values) -> Values:
         """Decide and record the fields that a row sets to NULL; their blind indexes go with them."""
         fields = [self.fields[key] for key in self._named(row) if row[key] is None]
-        access = self._access() if fields else None
-        for field in fields if access is not None else ():
-            grant = access.grant(field, "write")
-            if grant.denied:
-                raise access.refuse(grant)
-            access.journal.append(grant.prefix, NO_REF)
+        for field in fields:
+            access = self._access()
+            access.journal.append(authorize(access, field).prefix, NO_REF)
         return {field.index_key: None for field in fields if field.search is not None}
 
     def _refuse_upsert(self) -> None:
@@ -177,18 +189,19 @@ class _Writing:
     def _named(self, row: Any) -> list[str]:
         return [key for key in self.fields if key in row]
 
-    def _plain(self, row: Values) -> bool:
+    def _open(self, row: Values) -> bool:
+        """Whether a row holds a value that is not sealed, or not by the flush and so for any row."""
         return any(
-            row[key] is not None and type(row[key]) is not Sealed
+            row[key] is not None and (type(row[key]) is not Sealed or not self.is_sealed)
             for key in self.fields
             if key in row
         )
 
-    def _is_open(self, rows: Sequence[Values], common: Values) -> bool:
-        """Whether the rows hold a plain value, or leave one to a column's default."""
+    def _to_seal(self, rows: Sequence[Values], common: Values) -> bool:
+        """Whether rows of an INSERT hold such a value, or leave one to its column's default."""
         defaults = [key for key, field in self.fields.items() if field.default is not None]
         return any(
-            self._plain(row) or any(key not in row and key not in common for key in defaults)
+            self._open(row) or any(key not in row and key not in common for key in defaults)
             for row in rows
         )
 
@@ -208,12 +221,11 @@ def _inline_rows(statement: Any) -> list[Values]:
     return [{_key(column): _value(value) for column, value in row.items()} for row in given]
 
 
-def _refuse_moving(statement: Any, parameters: Sequence[Values]) -> None:
+def _refuse_moving(table: Table, rows: Sequence[Values]) -> None:
     """An UPDATE can't take rows to another person: their values, and those below, would stay behind."""
-    named = {key for row in (*_inline_rows(statement), *parameters[:1]) for key in row}
-    for key in named & _binding_columns(statement.table):
+    for key in {key for row in rows for key in row} & _binding_columns(table):
         raise _cant_seal(
-            f"an UPDATE of {statement.table.name}.{key}, to which sealed values are bound,",
+            f"an UPDATE of {table.name}.{key}, to which sealed values are bound,",
             "load the rows and assign it together with their personal fields",
         )
 

@@ -10,7 +10,7 @@ from sqlalchemy import ChunkedIteratorResult, Connection, Engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
-from vaultlayer.errors import ConfigurationError
+from vaultlayer.errors import ConfigurationError, VaultLayerError
 from vaultlayer.orm import batch, bulk, columns, flush, gate, loading
 from vaultlayer.write_path import seal_rows
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vaultlayer.acting import Access
 
 _FLUSHING = "vaultlayer.flushing"
+_BULK = "vaultlayer.bulk"
 _UNSAVED = "vaultlayer.unsaved_keys"  # for objects that are added again after a rollback
 _GATED: WeakSet[Engine] = WeakSet()
 
@@ -88,7 +89,11 @@ def _before_execute(
 ) -> tuple[Any, Any, Any]:
     EXECUTING.set(ref(connection))
     given = many or ([one] if one else [])
-    sent, parameters = gate.check(connection, statement, given, acting_on, _is_flushing)
+    try:
+        sent, parameters = gate.check(connection, statement, given, acting_on, _is_sealed)
+    except VaultLayerError as refusal:
+        many = one = given = None  # a traceback that shows locals must not show them
+        raise refusal.with_traceback(None) from None
     if parameters is given:
         return sent, many, one
     return (sent, parameters, {}) if len(parameters) != 1 else (sent, [], parameters[0])
@@ -119,11 +124,13 @@ def _after_commit(session: Session) -> None:
         session.info.pop(_UNSAVED, None)
 
 
-def _is_flushing(connection: Connection) -> bool:
-    """Whether a statement comes from the unit of work, whose rows were looked at before."""
+def _is_sealed(connection: Connection) -> bool:
+    """Whether the values of what is being sent were sealed for the rows they go to."""
     noted = SESSIONS.get(connection)
     session = noted() if noted is not None else None
-    return session is not None and session._flushing and _FLUSHING in session.info
+    if session is None:
+        return False
+    return _BULK in session.info or (session._flushing and _FLUSHING in session.info)
 
 
 def _on_execute(state: ORMExecuteState) -> Any:
@@ -138,15 +145,25 @@ def _on_execute(state: ORMExecuteState) -> Any:
             return columns.opening(result, partial(batch.open_cells, access, session))
     else:
         columns.refuse_returning(state.statement)
-    parameters = None
+    result = None
     if state.is_update or state.is_insert:
         parameters = bulk.sealed_parameters(state, access)
+        if parameters is not None:
+            result = _send_sealed(state, parameters)
     if access is not None and _is_async(state):
-        result = state.invoke_statement(params=parameters)
+        result = result or state.invoke_statement()
         if isinstance(result, ChunkedIteratorResult):  # it brings rows
             return columns.chunkwise(result, partial(_prefetched, access, session))
-        return result
-    return None if parameters is None else state.invoke_statement(params=parameters)
+    return result
+
+
+def _send_sealed(state: ORMExecuteState, parameters: Any) -> Any:
+    info = state.session.info
+    info[_BULK] = True
+    try:
+        return state.invoke_statement(params=parameters)
+    finally:
+        del info[_BULK]
 
 
 def _prefetched(access: Access, session: Session, rows: list[Any]) -> list[Any]:

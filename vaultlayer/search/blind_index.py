@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import unicodedata
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.context import executing, no_access
@@ -80,7 +81,7 @@ def hash_term(searched: SearchTerm) -> bytes:
     if access is None:
         raise no_access(f"{searched.field.label} was searched")
     grant = access.grant(searched.field, "search")
-    if grant.denied:
+    if grant.denied or monotonic() >= access.deadline:
         raise access.refuse(grant)
     access.journal.append(grant.prefix, NO_REF)
     tenant = access.tenant if searched.field.tenanted else ""
