@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FLAT = 1.15  # what still counts as flat
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def filled(store: Store, sizes: Sizes) -> Store:
     if store.database != "SQLite":
         pytest.skip("the curves are of vaultlayer, not of a database: SQLite shows them")

@@ -37,13 +37,13 @@ class Sizes:
 
 FULL = Sizes(
     rows=5_000,
-    rounds=21,
-    peer_rounds=7,
+    rounds=15,
+    peer_rounds=5,
     curve=(1_000, 10_000, 100_000),
-    curve_rounds=7,
+    curve_rounds=5,
     streamed=(20_000, 100_000),
     calls=20_000,
-    starts=21,
+    starts=15,
     peers_on=("SQLite", "PostgreSQL"),
 )
 SHORT = Sizes(

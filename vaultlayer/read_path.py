@@ -1,7 +1,7 @@
 """The read path: load → authorize → journal → open. No other module opens a value.
 
 Loading put a ``Sealed`` into the row and left it closed. ``reading`` makes the ``__get__`` of a
-personal attribute, the hot path; ``open_rows`` is the same line for many rows at once.
+personal attribute, the hot path; ``open_columns`` is the same line for many rows at once.
 """
 
 from __future__ import annotations
@@ -76,35 +76,82 @@ def reading(
     return read
 
 
-def open_rows(
-    access: Access, entity: Entity, fields: Sequence[Field], rows: Sequence[tuple[Row, list[Any]]]
-) -> list[tuple[Any, ...]]:
-    """Open some fields of many rows, each given with its closed values in the fields' order."""
+def open_columns(
+    access: Access,
+    entity: Entity,
+    fields: Sequence[Field],
+    rows: Sequence[Row],
+    columns: Sequence[Sequence[Any]],
+) -> list[list[Any]]:
+    """Open some fields of many rows: a column of closed values a field, and so returned.
+
+    Lists of values and keys, no object a cell: a batch of thousands costs the garbage
+    collector nothing.
+    """
     grants = [access.grant(field, "read") for field in fields]
-    for position, grant in enumerate(grants):
+    for grant, closed in zip(grants, columns, strict=True):
         if grant.denied or monotonic() >= access.deadline:
-            refused = [values[position] for _, values in rows]
-            raise access.refuse(grant, loading.known_refs(access, refused))
+            raise access.refuse(grant, loading.known_refs(access, closed))
 
-    columns: list[list[Any]] = [[] for _ in fields]
-    for row, values in rows:
-        header = key = place = None
-        for field, cells, sealed in zip(fields, columns, values, strict=True):
-            if sealed is None:
-                cells.append(None)
-                continue
-            if sealed[:19] != header:  # a row's values mostly share key and place
-                key, place = loading.locate(access, entity, field, row, sealed)
-                header = sealed[:19]
-            cells.append((key, place, sealed))
-
-    for grant, cells in zip(grants, columns, strict=True):
-        access.journal.append_many(grant.prefix, [cell[0].log_ref for cell in cells if cell])
-    opened = [
-        [cell and _open(grant, field, *cell) for cell in cells]
-        for grant, field, cells in zip(grants, fields, columns, strict=True)
+    located = []
+    known: list[SubjectKey | None] = [None] * len(rows)
+    for field, closed in zip(fields, columns, strict=True):
+        known, places = _locate_column(access, entity, field, rows, closed, known)
+        located.append((known, places))
+    for grant, (keys, _) in zip(grants, located, strict=True):
+        access.journal.append_many(grant.prefix, [key.log_ref for key in keys if key is not None])
+    return [
+        _open_column(grant, field, keys, places, closed)
+        for grant, field, (keys, places), closed in zip(
+            grants, fields, located, columns, strict=True
+        )
     ]
-    return list(zip(*opened, strict=True))
+
+
+def _locate_column(
+    access: Access,
+    entity: Entity,
+    field: Field,
+    rows: Sequence[Row],
+    closed: Sequence[Any],
+    known: Sequence[SubjectKey | None],
+) -> tuple[list[SubjectKey | None], dict[int, bytes]]:
+    """The key of each value, None for NULL; and the places that hold more than the subject.
+
+    ``known`` are keys found for the same rows: a row's values mostly share theirs.
+    """
+    keys: list[SubjectKey | None] = []
+    places: dict[int, bytes] = {}
+    for row, sealed, key in zip(rows, closed, known, strict=True):
+        if sealed is None:
+            keys.append(None)
+        elif key is not None and sealed[:19] == key.header and not entity.is_composite:
+            keys.append(key)
+        else:
+            found, place = loading.locate(access, entity, field, row, sealed)
+            if place is not None:
+                places[len(keys)] = place
+            keys.append(found)
+    return keys, places
+
+
+def _open_column(
+    grant: Grant,
+    field: Field,
+    keys: Sequence[SubjectKey | None],
+    places: dict[int, bytes],
+    closed: Sequence[Any],
+) -> list[Any]:
+    if places or grant.masked:
+        return [
+            None if key is None else _open(grant, field, key, places.get(n), closed[n])
+            for n, key in enumerate(keys)
+        ]
+    head, decode = grant.head, grant.decode
+    return [
+        None if key is None else decode(key.open_own(head, sealed))
+        for key, sealed in zip(keys, closed, strict=True)
+    ]
 
 
 def _open(grant: Grant, field: Field, key: SubjectKey, place: bytes | None, sealed: bytes) -> Any:

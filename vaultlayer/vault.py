@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize
@@ -21,7 +21,7 @@ from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
 from vaultlayer.audit.recover import recover
 from vaultlayer.audit.verify import Report, verify
-from vaultlayer.errors import ConfigurationError, KeyUnavailable
+from vaultlayer.errors import AuditUnavailable, ConfigurationError, KeyUnavailable
 from vaultlayer.keys import tables
 from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import MemoryProvider, open_provider
@@ -101,8 +101,11 @@ class Vault:
 
     def close(self) -> None:
         """Write what the journal still holds into the log, and let go of the files."""
-        _finish(self.journal, self._log)
         self.keys.cached.clear()
+        try:
+            self.journal.close()
+        finally:
+            self._log.close()
 
     def attach(self, target: Any) -> None:
         """Serve a sessionmaker, async_sessionmaker, Session, AsyncSession or engine.
@@ -215,9 +218,10 @@ class Audit:
 
 
 def _finish(journal: Journal, log: Log, folder: Path | None = None) -> None:
-    """Log what the journal holds, let go of the files, and remove an ephemeral vault's folder."""
-    journal.close()
-    log.close()
+    """What ``close`` does, for a vault that is dropped; and remove an ephemeral one's folder."""
+    for kept in (journal, log):
+        with suppress(AuditUnavailable):  # nobody to tell: what can't be logged is recovered later
+            kept.close()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
 

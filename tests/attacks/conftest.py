@@ -6,7 +6,7 @@ import enum
 import ipaddress
 import traceback
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship,
 
 import vaultlayer
 from vaultlayer import Equality, PersonalData, Principal, Vault, personal
-from vaultlayer.errors import VaultLayerError
+from vaultlayer.errors import AuditUnavailable, VaultLayerError
 from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
 from vaultlayer.testing import assert_no_plaintext
 
@@ -202,7 +202,8 @@ def shop(environment: None, tmp_path: Path, policies: Path) -> Iterator[Shop]:
 
     shop = Shop(engine, tmp_path, policies)
     yield shop
-    shop.vault.close()
+    with suppress(AuditUnavailable):  # the test took the audit away
+        shop.vault.close()
     engine.dispose()
 
 

@@ -11,7 +11,7 @@ from vaultlayer import read_path
 from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm import loading
 from vaultlayer.orm.attribute import personal_field
-from vaultlayer.sealed import Unsealed
+from vaultlayer.sealed import Sealed, Unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
     from vaultlayer.orm.entity import Entity, Field
 
 _STATE = "_sa_instance_state"
+_ABSENT = object()
+_CHUNK = 256  # rows: what finding the keys brings into the processor's cache, opening finds there
 
 
 def reveal(access: Access, rows: Any, attributes: Sequence[Any]) -> list[tuple[Any, ...]]:
     """The opened values of mapped instances, a tuple per row in the attributes' order."""
     instances = as_rows(rows)
     entity, fields = _asked(attributes)
-    closed = [[_closed(instance, entity, field) for field in fields] for instance in instances]
-    if any(type(value) is Unsealed for values in closed for value in values):
-        raise UnsupportedQuery(
-            "reveal() was asked for a value that was assigned and not flushed yet",
-            hint="session.flush() first",
+    _check(instances, entity, fields)
+    _fetch_keys(access, instances, fields[0])
+    opened: list[tuple[Any, ...]] = []
+    for start in range(0, len(instances), _CHUNK):
+        chunk = instances[start : start + _CHUNK]
+        columns = [_closed(chunk, field) for field in fields]
+        values = read_path.open_columns(
+            access, entity, fields, [instance.__dict__ for instance in chunk], columns
         )
-    firsts = [next(filter(None, values), None) for values in closed]  # a row's share their key
-    loading.fetch_missing(access, _session(instances), filter(None, firsts))
-    given = [
-        (instance.__dict__, values) for instance, values in zip(instances, closed, strict=True)
-    ]
-    return read_path.open_rows(access, entity, fields, given)
+        opened.extend(zip(*values, strict=True))
+    return opened
 
 
 def open_cells(access: Access, session: Session, cells: Sequence[SealedCell]) -> list[Any]:
@@ -51,16 +52,20 @@ def open_cells(access: Access, session: Session, cells: Sequence[SealedCell]) ->
         by_field[cell.entity, cell.field].append(position)
     opened: list[Any] = [None] * len(cells)
     for (entity, field), positions in by_field.items():
-        given = [(cells[position].row, [cells[position].sealed]) for position in positions]
-        for position, (value,) in zip(
-            positions, read_path.open_rows(access, entity, [field], given), strict=True
-        ):
+        rows = [cells[position].row for position in positions]
+        closed = [cells[position].sealed for position in positions]
+        (values,) = read_path.open_columns(access, entity, [field], rows, [closed])
+        for position, value in zip(positions, values, strict=True):
             opened[position] = value
     return opened
 
 
-def _session(instances: Sequence[Any]) -> Session | None:
-    return object_session(instances[0]) if instances else None
+def _fetch_keys(access: Access, instances: Sequence[Any], field: Field) -> None:
+    """The keys of one field's values, which mostly serve the row's others too."""
+    values = [instance.__dict__.get(field.key) for instance in instances]
+    sealed = [value for value in values if type(value) is Sealed]
+    if sealed:
+        loading.fetch_missing(access, object_session(instances[0]), sealed)
 
 
 def as_rows(rows: Any) -> list[Any]:
@@ -79,15 +84,28 @@ def _asked(attributes: Sequence[Any]) -> tuple[Entity, list[Field]]:
     return found[0][0], [field for _, field in found]
 
 
-def _closed(instance: Any, entity: Entity, field: Field) -> Any:
-    """The row's closed value, loaded if it isn't."""
-    if not isinstance(instance, entity.mapper.class_):
+def _check(instances: Sequence[Any], entity: Entity, fields: Sequence[Field]) -> None:
+    owner = entity.mapper.class_
+    if not all(issubclass(kind, owner) for kind in set(map(type, instances))):
         raise UnsupportedQuery(
-            f"reveal() was asked for {field.label} of something that has none",
-            hint=f"give it mapped instances: session.scalars(select({entity.mapper.class_.__name__}))",
+            f"reveal() was asked for {fields[0].label} of something that has none",
+            hint=f"give it mapped instances: session.scalars(select({owner.__name__}))",
         )
-    values = instance.__dict__
-    if field.key in values:
-        return values[field.key]
-    state = values[_STATE]
-    return state.get_impl(field.key).get(state, values)
+
+
+def _closed(instances: Sequence[Any], field: Field) -> list[Any]:
+    """The rows' closed values, loaded where they aren't."""
+    key = field.key
+    values = [instance.__dict__.get(key, _ABSENT) for instance in instances]
+    kinds = set(map(type, values))
+    if Unsealed in kinds:
+        raise UnsupportedQuery(
+            f"reveal() was asked for a {field.label} that was assigned and not flushed yet",
+            hint="session.flush() first",
+        )
+    if object in kinds:
+        for position, instance in enumerate(instances):
+            if values[position] is _ABSENT:
+                state = instance.__dict__[_STATE]
+                values[position] = state.get_impl(key).get(state, instance.__dict__)
+    return values
