@@ -16,7 +16,7 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.access.masks import mask
 from vaultlayer.crypto.envelope import open_sealed
 from vaultlayer.orm import loading
-from vaultlayer.orm.attribute import assigned
+from vaultlayer.orm.attribute import encoded
 from vaultlayer.orm.entity import SUBJECT_KEY
 from vaultlayer.sealed import Masked, Sealed
 
@@ -165,5 +165,5 @@ def _open(grant: Grant, field: Field, key: SubjectKey, place: bytes | None, seal
 def _unstored(access: Access, grant: Grant, field: Field, pending: Any) -> Any:
     """A value assigned and not flushed yet: decided and journaled like any other."""
     access.journal.append(grant.prefix, NO_REF)
-    value = grant.decode(assigned(field, pending).data)  # pydantic and dataclasses leave it plain
+    value = grant.decode(encoded(field, pending))
     return Masked(mask(field.mask, value)) if grant.masked else value

@@ -58,19 +58,11 @@ def seal_rows(
     ``unsaved`` are keys of the transaction so far, which a rollback takes out of the database;
     this one's are added.
     """
-    written: dict[Field, list[Row]] = defaultdict(list)
-    kept: list[tuple[Row, Field, Sealed]] = []
-    for row in rows:
-        for _, field, value in row.values:
-            if field.tenanted and row.tenant != access.tenant:
-                raise access.refused(field, "write", "tenant")
-            written[field].append(row)
-            if type(value) is Sealed:
-                kept.append((row, field, value))
+    written = _by_field(access, rows)
     grants = {field: authorize(access, field) for field in written}
 
     with access.vault.key_connection(connection) as keys_on:
-        former = _former_keys(access, keys_on, kept, unsaved or {})
+        former = _former_keys(access, keys_on, rows, unsaved or {})
         keys = _keys(access, keys_on, rows)
         for field, its_rows in written.items():
             refs = [keys[row.tenant, row.subject].log_ref for row in its_rows]
@@ -102,13 +94,30 @@ def authorize(access: Access, field: Field) -> Grant:
     return grant
 
 
+def _by_field(access: Access, rows: Sequence[Row]) -> dict[Field, list[Row]]:
+    """The rows that write each field."""
+    written: dict[Field, list[Row]] = defaultdict(list)
+    for row in rows:
+        for _, field, _ in row.values:
+            if field.tenanted and row.tenant != access.tenant:
+                raise access.refused(field, "write", "tenant")
+            written[field].append(row)
+    return written
+
+
 def _former_keys(
     access: Access,
     connection: Connection,
-    kept: Sequence[tuple[Row, Field, Sealed]],
+    rows: Sequence[Row],
     unsaved: dict[bytes, SubjectKey],
 ) -> dict[bytes, SubjectKey]:
-    """The keys of assigned Sealed values; one of another person is refused before any key is made."""
+    """The keys of assigned Sealed values; another person's are refused before any key is made."""
+    kept = [
+        (row, field, value)
+        for row in rows
+        for _, field, value in row.values
+        if type(value) is Sealed
+    ]
     wanted = {key_id_of(value) for _, _, value in kept}
     former = {key_id: unsaved[key_id] for key_id in wanted if key_id in unsaved}
     former.update(access.vault.keys.fetch(connection, wanted - former.keys()))

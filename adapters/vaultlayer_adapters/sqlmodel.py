@@ -44,7 +44,7 @@ def personal_field(
     padded: bool = False,
     **column: Any,
 ) -> Any:
-    """SQLModel's ``Field`` with a sealed column: ``name: str = personal_field("identity.name", str)``.
+    """SQLModel's ``Field`` with a sealed column.
 
     :param python_type: the annotation again, ``str | None`` where NULL is allowed: SQLModel
         doesn't show it to the column.

@@ -37,7 +37,8 @@ def json_instance(w, s):
 
 
 def dataclass_mapped(w, s):
-    one, two = w.m.Contact(name=ADA), w.m.Contact(name="Eve Geheim", country="Geheimland", phone="7946")
+    one = w.m.Contact(name=ADA)
+    two = w.m.Contact(name="Eve Geheim", country="Geheimland", phone="7946")
     assert (one.name, one.country, one.phone) == (ADA, "Nowhereland", None)
     assert "geheim" not in repr(one).lower() + repr(two).lower()
     s.add_all([one, two])

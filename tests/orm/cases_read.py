@@ -140,7 +140,8 @@ def joined_inheritance(w, s):
 
 
 def _address(w, s, *options):
-    ada = s.scalars(select(w.m.Customer).where(w.m.Customer.id == 1).options(*options)).unique().one()
+    statement = select(w.m.Customer).where(w.m.Customer.id == 1).options(*options)
+    ada = s.scalars(statement).unique().one()
     return ada.invoices[0].address
 
 
@@ -339,7 +340,8 @@ def query_column(w, s):
     assert query.first() == (EMAILS[0],)
     assert query.filter(w.m.Customer.id == 2).scalar() == EMAILS[1]
     both = s.query(w.m.Customer, w.m.Customer.email).order_by(w.m.Customer.id)
-    assert [(each.name, email) for each, email in both][0] == (ADA, EMAILS[0])
+    each, email = both.first()
+    assert (each.name, email) == (ADA, EMAILS[0])
     assert s.query(w.m.Customer.id).filter(w.m.Customer.id == 1).with_entities(
         w.m.Customer.name
     ).one() == (ADA,)
@@ -380,7 +382,7 @@ def equality(w, s):
         and_(m.Customer.email == "ada@geheim.example", m.Customer.id == 1),
         m.Customer.email.is_not(None) & (m.Customer.id < 2),
         or_(m.Customer.email == "ada@geheim.example", m.Customer.id > 9),
-        "ada@geheim.example" == m.Customer.email,
+        m.Customer.email == "ada@geheim.example",
     ):
         assert s.scalars(select(m.Customer.id).where(condition)).all() == [1]
     assert s.scalars(select(m.Customer.id).where(m.Customer.email != EMAILS[0])).all() == [2]
@@ -601,9 +603,8 @@ def unions(w, s):
 
 
 def union_of_entities(w, s):
-    m = w.m
-    both = union_all(select(m.Customer).where(m.Customer.id == 1), select(m.Customer).where(m.Customer.id == 2))
-    statement = select(m.Customer).from_statement(both.order_by("id"))
+    one, two = (select(w.m.Customer).where(w.m.Customer.id == each) for each in (1, 2))
+    statement = select(w.m.Customer).from_statement(union_all(one, two).order_by("id"))
     assert [each.name for each in s.scalars(statement)] == [ADA, GRACE]
 
 

@@ -422,7 +422,8 @@ def insert_many_values(w, s):
 
 
 def insert_child(w, s):
-    s.execute(insert(w.m.Visit), [{"visitor": 1, "page": "/geheim/1"}, {"visitor": 2, "page": "/g"}])
+    rows = [{"visitor": 1, "page": "/geheim/1"}, {"visitor": 2, "page": "/geheim/2"}]
+    s.execute(insert(w.m.Visit), rows)
     s.execute(insert(w.m.Setting).values(name="sound", value="geheim loud"))
     s.commit()
     assert _again(w, 2, w.m.Visit).page == "/geheim/1"
@@ -571,8 +572,9 @@ def insert_single_table(w, s):
     s.execute(insert(w.m.Guest), [{"name": "Eve Geheim", "host": "geheim host"}])
     s.execute(insert(w.m.Guest).values(name="Eva Geheim", host="geheim too", kind="guest"))
     s.commit()
-    assert [each.name for each in s.query(w.m.Person).order_by("id")] == ["Eve Geheim", "Eva Geheim"]
-    assert [each.host for each in s.query(w.m.Guest).order_by("id")] == ["geheim host", "geheim too"]
+    guests = s.query(w.m.Guest).order_by("id").all()
+    assert [each.name for each in guests] == ["Eve Geheim", "Eva Geheim"]
+    assert [each.host for each in guests] == ["geheim host", "geheim too"]
 
 
 def text_insert(w, s):
@@ -652,7 +654,8 @@ def update_to_null(w, s):
 def update_core_to_null(w, s):
     table = w.m.Customer.__table__
     with w.engine.begin() as connection:
-        connection.execute(table.update().where(table.c.id == bindparam("b")), [{"b": 1, "email": None}])
+        statement = table.update().where(table.c.id == bindparam("b"))
+        connection.execute(statement, [{"b": 1, "email": None}])
     assert _again(w).email is None
     lost = select(w.m.Customer).where(w.m.Customer.email == "ada@geheim.example")
     assert s.scalars(lost).first() is None
@@ -687,5 +690,6 @@ def delete_statement(w, s):
 
 
 def delete_where(w, s):
-    s.execute(delete(w.m.Customer).where(w.m.Customer.email == "grace@geheim.example", w.m.Customer.id > 5))
+    by_email = w.m.Customer.email == "grace@geheim.example"
+    s.execute(delete(w.m.Customer).where(by_email, w.m.Customer.id > 5))
     s.commit()

@@ -205,7 +205,8 @@ def world(request: pytest.FixtureRequest, vault: Vault, m: ModuleType) -> Iterat
 def _empty(engine: Engine) -> None:
     names = [*_module("models").metadata.tables, *key_tables.metadata.tables]
     with engine.begin() as connection:
-        there = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname='public'"))
+        tables = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        there = connection.execute(tables)
         known = [name for name, in there if name in names]
         if known:
             connection.execute(text(f"TRUNCATE {', '.join(known)} RESTART IDENTITY CASCADE"))

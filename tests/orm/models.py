@@ -29,9 +29,9 @@ from sqlalchemy.orm import (
     validates,
 )
 from sqlmodel import Field, SQLModel
-from vaultlayer_adapters.sqlmodel import personal_field
 
 from vaultlayer import Equality, PersonalData, personal
+from vaultlayer_adapters.sqlmodel import personal_field
 
 metadata = MetaData()
 mappers = registry(metadata=metadata)

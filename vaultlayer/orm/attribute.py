@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
-from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -14,6 +13,8 @@ from vaultlayer.sealed import Masked, Sealed, Unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy.orm import Mapper
 
     from vaultlayer.orm.entity import Entity, Field
 
@@ -76,6 +77,12 @@ def assigned(field: Field, value: Any) -> Sealed | Unsealed | None:
         error = _refusal(field, value, refusal)
         del value
         raise error from None
+
+
+def encoded(field: Field, pending: Any) -> bytes:
+    """A value that waits for its flush; pydantic, and dataclass defaults, leave it plain."""
+    value = assigned(field, pending)
+    return value.data if isinstance(value, Unsealed) else b""
 
 
 def _refusal(field: Field, value: Any, refusal: ConfigurationError) -> ConfigurationError:

@@ -1,6 +1,7 @@
 """ORM bulk UPDATE by primary key, and bulk INSERT into the tables of a joined class.
 
-``session.execute(update(Customer), [{"id": 1, …}, …])``, ``session.execute(insert(Employee), […])``.
+``session.execute(update(Customer), [{"id": 1, …}, …])`` and
+``session.execute(insert(Employee), […])``.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
 
 _BATCH = 500
 
-
 Values = dict[str, Any]
 
 
-def sealed_parameters(state: ORMExecuteState, access: Access | None) -> list[Values] | Values | None:
+def sealed_parameters(
+    state: ORMExecuteState, access: Access | None
+) -> list[Values] | Values | None:
     """The parameters with their personal values sealed; None when that isn't to be done here."""
     entity = entity_of(state.bind_mapper) if state.bind_mapper is not None else None
-    given = [state.parameters] if isinstance(state.parameters, dict) else state.parameters
+    given: Any = [state.parameters] if isinstance(state.parameters, dict) else state.parameters
     if entity is None or not given or (state.is_update and given is not state.parameters):
         return None
     if state.is_insert and len(entity.mapper.tables) == 1:

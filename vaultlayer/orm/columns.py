@@ -144,5 +144,9 @@ def _exchange(column: Any) -> Any:
         if isinstance(inner.table, Table):
             return column  # a Core column: it yields Sealed, as it does on a connection
         raise misused()
-    attribute = getattr(owner.entity, field_of(inner).key)
-    return SealedColumn(column.key, attribute, *personal_field(attribute))
+    field = field_of(inner)
+    attribute = getattr(owner.entity, field.key)
+    known = personal_field(attribute)
+    if known is None:
+        raise misused()
+    return SealedColumn(column.key, attribute, *known)

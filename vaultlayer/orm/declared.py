@@ -32,12 +32,13 @@ def annotated_type(cls: type, key: str) -> Any:
                     hint="import the type at the top of the module, or give it to personal() as "
                     "its second argument",
                 ) from None
-        return get_args(annotation)[0] if get_origin(annotation) is Mapped else annotation
+        origin: Any = get_origin(annotation)
+        return get_args(annotation)[0] if origin is Mapped else annotation
     return str
 
 
 def default_of(column: Column[Any]) -> Callable[[], Any] | None:
-    """Makes the column's ``default=`` in Python, before the flush; the INSERT's own would be plain."""
+    """Makes the column's ``default=`` before the flush; in the INSERT it would be plain."""
     default: Any = column.default
     if default is None:
         return None

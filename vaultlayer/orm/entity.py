@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import Mapper, aliased, column_property, configure_mappers
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vaultlayer.declare import Declaration
 
 SUBJECT_KEY = "subject_id"
-_ENTITY = "vaultlayer.entity"
+ENTITY = "vaultlayer.entity"
 _FIELD = "vaultlayer.field"
 
 
@@ -100,7 +100,7 @@ class Entity:
 
     @property
     def binding(self) -> set[str]:
-        """The attributes that say where the row's values belong; to change one leaves them behind."""
+        """The attributes that say where the row's values belong."""
         keys = {*self.row_keys, *(self.link.local if self.link else ())}
         return keys | {key for key in (self.tenant_key, self.subject_key) if key}
 
@@ -113,7 +113,7 @@ class Entity:
         }
 
     def row_id(self, values: dict[str, Any]) -> tuple[Any, ...] | None:
-        """The primary key a value is bound to; None for a subject's own row or a key not yet known."""
+        """The primary key a value is bound to; None for a subject's own row or a key not known."""
         row = tuple([values.get(key) for key in self.row_keys])
         return row if row and None not in row else None
 
@@ -124,7 +124,11 @@ class Link:
     __slots__ = ("local", "parent", "relationship", "remote")
 
     def __init__(
-        self, local: tuple[str, ...], relationship: str | None, parent: Entity, remote: tuple[str, ...]
+        self,
+        local: tuple[str, ...],
+        relationship: str | None,
+        parent: Entity,
+        remote: tuple[str, ...],
     ) -> None:
         self.local = local
         self.relationship = relationship
@@ -134,12 +138,7 @@ class Link:
 
 def entity_of(mapper: Mapper[Any]) -> Entity | None:
     """The entity of a mapper, or None when its class has no personal fields."""
-    return mapper.__dict__.get(_ENTITY)
-
-
-def entity_of_table(table: Table) -> Entity | None:
-    """The entity whose rows a Core table holds: the base's, where classes inherit."""
-    return table.info.get(_ENTITY)
+    return mapper.__dict__.get(ENTITY)
 
 
 def fields_of_table(table: Table) -> dict[str, Field]:
@@ -163,11 +162,11 @@ def field_of(column: Any) -> Field:
 
 
 def install(mapper: Mapper[Any], reading: Callable[..., Any]) -> Entity:
-    """Give a mapped class its entity and its attributes their decided, recorded reading. Idempotent."""
+    """Give a mapped class its entity, and its attributes their reading. Idempotent."""
     known = entity_of(mapper)
     if known is not None:
         return known
-    entity = mapper.__dict__[_ENTITY] = Entity(mapper)
+    entity = mapper.__dict__[ENTITY] = Entity(mapper)
     if not entity.is_subject:
         _link_to_subject(entity, mapper.class_.__subject__, reading)
     entity.is_composite = entity.tenant_key is not None or entity.subject_key is None
@@ -178,8 +177,8 @@ def install(mapper: Mapper[Any], reading: Callable[..., Any]) -> Entity:
     for field in entity.fields.values():
         field.column.info[_FIELD] = field
         instrument(mapper, entity, field, reading)
-    for table in mapper.tables:
-        table.info.setdefault(_ENTITY, entity)
+    for table in mapper.tables:  # where classes inherit, the base's
+        cast("Table", table).info.setdefault(ENTITY, entity)
     return entity
 
 
@@ -208,7 +207,8 @@ def _link_to_subject(entity: Entity, path: str | None, reading: Callable[..., An
         keys = list(column.foreign_keys) if column is not None else []
         if len(keys) != 1:
             raise _bad_subject(mapper, path)
-        pairs, target = [(column, keys[0].column)], _mapper_of(mapper, keys[0].column.table)
+        pairs = [(cast("Column[Any]", column), keys[0].column)]
+        target = _mapper_of(mapper, keys[0].column.table)
     if SUBJECT_KEY not in target.columns and not hasattr(target.class_, "__subject__"):
         raise _bad_subject(mapper, path)
     parent = install(target, reading)
@@ -258,7 +258,7 @@ def _column_key(mapper: Mapper[Any], path: str, what: str) -> str:
 
 def _bad_subject(mapper: Mapper[Any], path: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{mapper.class_.__name__}.__subject__ names {path!r}, which doesn't lead to a data subject",
+        f"{mapper.class_.__name__}.__subject__ names {path!r}, which leads to no data subject",
         hint="name a many-to-one relationship, or a column with one foreign key, whose target has "
         "the PersonalData mixin and a subject; or None for rows that belong to no person",
     )

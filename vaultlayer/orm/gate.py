@@ -17,8 +17,8 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 from vaultlayer.access.context import no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.errors import UnsupportedQuery
-from vaultlayer.orm.entity import SUBJECT_KEY, entity_of_table, fields_of_table
 from vaultlayer.orm.attribute import assigned
+from vaultlayer.orm.entity import ENTITY, SUBJECT_KEY, fields_of_table
 from vaultlayer.orm.subjects import owners_of
 from vaultlayer.orm.uses import refuse_misuse
 from vaultlayer.sealed import Sealed
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from vaultlayer.acting import Access
-    from vaultlayer.orm.entity import Field
+    from vaultlayer.orm.entity import Entity, Field
 
 Values = dict[str, Any]
 
@@ -82,13 +82,16 @@ class _Writing:
         self.statement = statement
         self.table = table
         self.fields = fields
+        self.entity: Entity = table.info[ENTITY]
         self.acting = acting
         self.is_sealed = is_sealed
 
     def insert(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
         statement, inline = self.statement, _inline_rows(self.statement)
         if statement.select is not None and self._named(statement._select_names or ()):
-            raise _cant_seal("INSERT … FROM SELECT", "load the rows and add new objects to a session")
+            raise _cant_seal(
+                "INSERT … FROM SELECT", "load the rows and add new objects to a session"
+            )
         self._refuse_upsert()
         if parameters:
             if any(self._open(row) for row in inline):
@@ -110,10 +113,11 @@ class _Writing:
             if self.is_sealed:
                 raise _cant_seal(
                     "a value assigned during the flush",
-                    "assign it before, or in a before_flush listener registered before vault.attach()",
+                    "assign it before, or in a before_flush listener registered before "
+                    "vault.attach()",
                 )
             raise _cant_seal(
-                "an UPDATE that gives many rows one value, or says nothing of each row's person,",
+                "an UPDATE that doesn't say whose each row is",
                 "load the rows and assign, or give primary keys: "
                 "session.execute(update(Customer), [{'id': 1, 'email': …}])",
             )
@@ -126,7 +130,7 @@ class _Writing:
         return (self.statement.values(unindexed) if unindexed else self.statement), parameters
 
     def _nulled(self, row: Values) -> Values:
-        """Decide and record the fields that a row sets to NULL; their blind indexes go with them."""
+        """Decide and record what a row sets to NULL; its blind index is to go with it."""
         fields = [self.fields[key] for key in self._named(row) if row[key] is None]
         for field in fields:
             access = self._access()
@@ -147,8 +151,7 @@ class _Writing:
 
     def _seal(self, rows: list[Values], common: Values) -> list[Values]:
         """Seal the rows in place. ``common`` holds values the statement gives to all of them."""
-        access, entity = self._access(), entity_of_table(self.table)
-        assert entity is not None, "a table with fields has an entity"
+        access, entity = self._access(), self.entity
         if entity.is_subject and SUBJECT_KEY not in self.table.c:
             raise _cant_seal(
                 f"a plain INSERT into {self.table.name}, which inherits its subject",
@@ -190,7 +193,7 @@ class _Writing:
         return [key for key in self.fields if key in row]
 
     def _open(self, row: Values) -> bool:
-        """Whether a row holds a value that is not sealed, or not by the flush and so for any row."""
+        """Whether a row holds a value that is not sealed, or not surely for this row."""
         return any(
             row[key] is not None and (type(row[key]) is not Sealed or not self.is_sealed)
             for key in self.fields
@@ -222,7 +225,7 @@ def _inline_rows(statement: Any) -> list[Values]:
 
 
 def _refuse_moving(table: Table, rows: Sequence[Values]) -> None:
-    """An UPDATE can't take rows to another person: their values, and those below, would stay behind."""
+    """An UPDATE can't take rows to another person: their values would stay behind."""
     for key in {key for row in rows for key in row} & _binding_columns(table):
         raise _cant_seal(
             f"an UPDATE of {table.name}.{key}, to which sealed values are bound,",
@@ -232,11 +235,11 @@ def _refuse_moving(table: Table, rows: Sequence[Values]) -> None:
 
 def _binding_columns(table: Table) -> set[str]:
     """The column keys that say where the table's sealed values belong."""
-    entity = entity_of_table(table)
+    entity: Entity | None = table.info.get(ENTITY)
     if entity is None:
         return set()
-    columns = entity.mapper.columns
-    return {column.key for column in table.c if any(column is columns.get(key) for key in entity.binding)}
+    bound = [entity.mapper.columns.get(key) for key in entity.binding]
+    return {column.key for column in table.c if any(column is each for each in bound)}
 
 
 def _key(column: Any) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY
-from vaultlayer.sealed import Sealed, Unsealed
+from vaultlayer.sealed import Sealed
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

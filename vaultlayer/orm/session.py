@@ -141,11 +141,11 @@ def _on_execute(state: ORMExecuteState) -> Any:
         if statement is not None:
             if access is None:
                 raise no_access("a personal column was selected")
-            result = state.invoke_statement(statement=statement)
-            return columns.opening(result, partial(batch.open_cells, access, session))
+            opened = state.invoke_statement(statement=statement)
+            return columns.opening(opened, partial(batch.open_cells, access, session))
     else:
         columns.refuse_returning(state.statement)
-    result = None
+    result: Any = None
     if state.is_update or state.is_insert:
         parameters = bulk.sealed_parameters(state, access)
         if parameters is not None:

@@ -81,7 +81,8 @@ def subjects_by_key(
     found: dict[tuple[Any, ...], bytes] = {}
     for start in range(0, len(keys), _BATCH):
         batch = keys[start : start + _BATCH]
-        among = tuple_(*remote).in_(batch) if len(remote) > 1 else remote[0].in_([k for k, in batch])
+        alone = len(remote) == 1
+        among = remote[0].in_([k for (k,) in batch]) if alone else tuple_(*remote).in_(batch)
         for *key, subject in connection.execute(statement.where(among)):
             if subject is not None:
                 found[tuple(key)] = subject.bytes
@@ -111,10 +112,10 @@ def _foreign_key(link: Link, values: dict[str, Any]) -> tuple[Any, ...] | None:
 def nobody(entity: Entity) -> ConfigurationError:
     name, link = entity.mapper.class_.__name__, entity.link
     to_set = " or ".join(filter(None, (link.relationship, *link.local))) if link else SUBJECT_KEY
+    owner = link.parent.mapper.class_.__name__ if link else "id"
     return ConfigurationError(
         f"a {name} is to be stored, but whose it is can't be told",
-        hint=f"set {to_set} to an existing or new {link.parent.mapper.class_.__name__ if link else 'id'} "
-        "before the flush",
+        hint=f"set {to_set} to an existing or new {owner} before the flush",
     )
 
 

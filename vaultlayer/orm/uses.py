@@ -110,7 +110,7 @@ def _has_sealed(element: Any) -> bool:
 
 def _sealed_names(statement: Any) -> set[str]:
     """The names by which ORDER BY "name" would find a sealed column."""
-    names = set()
+    names: set[str] = set()
     for column in getattr(statement, "_raw_columns", ()):
         within = column.c if isinstance(column, FromClause) else [column]
         names.update(each.key for each in within if is_sealed(each))
