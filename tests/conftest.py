@@ -7,7 +7,7 @@ import secrets
 import socket
 import warnings
 from contextlib import contextmanager
-from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
@@ -38,8 +38,9 @@ def policies() -> Iterator[Path]:
     if checkout.is_dir():
         yield checkout
         return
-    with as_file(files("vaultlayer_policies")) as shipped:
-        yield shipped
+    shipped = find_spec("vaultlayer_policies")  # data only: a folder, no module
+    assert shipped is not None and shipped.submodule_search_locations is not None
+    yield Path(next(iter(shipped.submodule_search_locations)))
 
 
 @pytest.fixture(scope="session")

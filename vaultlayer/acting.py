@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from vaultlayer.access.principal import Principal
+    from vaultlayer.access.snapshot import Snapshot
+    from vaultlayer.audit.journal import Journal
     from vaultlayer.errors import AccessDenied
+    from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.entity import Field
     from vaultlayer.vault import Vault
 
@@ -60,17 +63,17 @@ class Access:
         session: Session | None = None,
         request_id: str = "",
     ) -> None:
-        self.vault = vault
-        self.principal = principal
-        self.purpose = purpose
-        self.tenant = principal.tenant or ""
-        self.snapshot = vault.snapshot
-        self.cached_keys = vault.keys.cached
-        self.journal = vault.journal
+        self.vault: Vault = vault
+        self.principal: Principal = principal
+        self.purpose: str = purpose
+        self.tenant: str = principal.tenant or ""
+        self.snapshot: Snapshot = vault.snapshot
+        self.cached_keys: dict[bytes, SubjectKey] = vault.keys.cached
+        self.journal: Journal = vault.journal
         self.grants: dict[Any, Grant] = {}
         self.last: tuple[Any, Any] = (_NOBODY, None)  # the subject read last, and its key
-        self.deadline = _deadline(principal)
-        self.closed = True
+        self.deadline: float = _deadline(principal)
+        self.closed: bool = True
         self._session = session
         self._token: Token[Access | None] | None = None
         self._number: int | None = None

@@ -61,8 +61,10 @@ class AccessDenied(VaultLayerError):
 
     def __init__(self, message: str, hint: str = "", reason: str = "denied") -> None:
         super().__init__(message, hint)
-        self.args = (message, hint, reason)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[AccessDenied], tuple[str, str, str]]:
+        return type(self), (self.message, self.hint, self.reason)
 
 
 class UnsupportedQuery(VaultLayerError):

@@ -45,18 +45,18 @@ class Vault:
 
     def __init__(self, settings: Settings, provider: KeyProvider) -> None:
         self.settings = settings
-        self.snapshot = Snapshot(read_bundle(settings.policies))
-        self.keys = Keys(provider, ttl=settings.key_ttl, region=settings.region)
+        self.snapshot: Snapshot = Snapshot(read_bundle(settings.policies))
+        self.keys: Keys = Keys(provider, ttl=settings.key_ttl, region=settings.region)
         self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of a new policy
         self._tokens = _token_verifier(settings)
         self._engine: Engine | None = None
         self._apart: dict[URL, Engine | None] = {}
         recover(settings.audit_directory)
         self._log = Log(settings.audit_directory, durability=settings.durability)
-        self.journal = Journal(
+        self.journal: Journal = Journal(
             settings.audit_directory, durability=settings.durability, log=self._log
         )
-        self.audit = Audit(self)
+        self.audit: Audit = Audit(self)
         self._finalizer = finalize(self, _finish, self.journal, self._log)
 
     @classmethod
