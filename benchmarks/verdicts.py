@@ -75,9 +75,9 @@ class Row:
         }
 
 
-def ratio(times: Sequence[float], base: Sequence[float], scale: float = 1.0) -> Measured:
+def ratio(times: Sequence[float], base: Sequence[float]) -> Measured:
     """Median of the round-by-round ratios; noise: half of their interquartile range."""
-    return spread([scale * one / other for one, other in zip(times, base, strict=True)])
+    return spread([one / other for one, other in zip(times, base, strict=True)])
 
 
 def spread(values: Sequence[float]) -> Measured:
