@@ -20,7 +20,7 @@ from vaultlayer.crypto.envelope import (
     open_sealed,
     seal,
 )
-from vaultlayer.errors import ConfigurationError, IntegrityError
+from vaultlayer.errors import IntegrityError
 from vaultlayer.sealed import Sealed, Unsealed
 from vaultlayer.search.blind_index import index_term
 
@@ -147,8 +147,8 @@ def _data(
         raise _foreign(field) from None
 
 
-def _foreign(field: Field) -> ConfigurationError:
-    return ConfigurationError(
+def _foreign(field: Field) -> IntegrityError:
+    return IntegrityError(
         f"a Sealed value was assigned to {field.label} that is not its own",
         hint="assign the opened value instead: read it first, within the access",
     )

@@ -37,24 +37,33 @@ def sealed_parameters(
 ) -> list[Values] | Values | None:
     """The parameters with their personal values sealed; None when that isn't to be done here."""
     entity = entity_of(state.bind_mapper) if state.bind_mapper is not None else None
-    given: Any = [state.parameters] if isinstance(state.parameters, dict) else state.parameters
-    if entity is None or not given or (state.is_update and given is not state.parameters):
-        return None
-    if state.is_insert and len(entity.mapper.tables) == 1:
-        return None  # the gate sees the whole row
-    if state.is_update and not any(key in each for each in given for key in entity.fields):
+    if entity is None or not _is_concerned(state, entity):
         return None
     if access is None:
         raise no_access("personal fields were written")
     connection = state.session.connection(bind_arguments={"mapper": entity.mapper})
-    parameters = [_encoded(entity, each) for each in given]
+    parameters = [_encoded(entity, each) for each in _given(state)]
     if state.is_insert:
         rows = _new_rows(connection, entity, parameters)
     else:
         loaded = _load(state, entity, parameters)
         rows = [_row(entity, *each) for each in zip(loaded, parameters, strict=True)]
     seal_rows(access, connection, rows)
-    return parameters if given is state.parameters else parameters[0]
+    return parameters if isinstance(state.parameters, list) else parameters[0]
+
+
+def _is_concerned(state: ORMExecuteState, entity: Entity) -> bool:
+    """Whether the rows are to be sealed here: the gate sees those of an INSERT into one table."""
+    if state.is_insert:
+        return bool(state.parameters) and len(entity.mapper.tables) > 1
+    named = isinstance(state.parameters, list) and any(
+        key in each for each in state.parameters for key in entity.fields
+    )
+    return bool(state.is_update and named)
+
+
+def _given(state: ORMExecuteState) -> list[Any]:
+    return state.parameters if isinstance(state.parameters, list) else [state.parameters]
 
 
 def _encoded(entity: Entity, given: Mapping[str, Any]) -> Values:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
-    from vaultlayer.orm.entity import Entity, Link
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.links import Link
 
 _BATCH = 500
 

@@ -1,1 +1,1 @@
-""""""
+"""Finding rows by sealed values, with none of them opened."""
