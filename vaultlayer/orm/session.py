@@ -147,7 +147,10 @@ def _on_execute(state: ORMExecuteState) -> Any:
         columns.refuse_returning(state.statement)
     result: Any = None
     if state.is_update or state.is_insert:
-        parameters = bulk.sealed_parameters(state, access)
+        try:
+            parameters = bulk.sealed_parameters(state, access)
+        except VaultLayerError as refusal:  # without the frames that hold the plain parameters
+            raise refusal.with_traceback(None) from None
         if parameters is not None:
             result = _send_sealed(state, parameters)
     if access is not None and _is_async(state):
