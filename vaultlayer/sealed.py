@@ -60,17 +60,14 @@ class Sealed(_Redacted, bytes):
         return bytes(self)
 
 
-class Unsealed(_Redacted):
+class Unsealed(_Redacted, bytes):
     """An assigned value waiting for its flush; never leaves vaultlayer.
 
-    ``data`` is the encoded value (crypto/codecs.py), so a wrong type fails on the line
-    that assigns it and not at the flush.
+    It is the encoded value (crypto/codecs.py), so a wrong type fails on the line that assigns
+    it and not at the flush.
     """
 
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    __slots__ = ()
 
 
 class SearchTerm(_Redacted):

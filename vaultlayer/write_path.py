@@ -6,6 +6,7 @@ put back into them is what SQLAlchemy then stores, in the same transaction as th
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from time import monotonic
@@ -15,6 +16,7 @@ from vaultlayer.crypto.binding import row_part
 from vaultlayer.crypto.envelope import (
     FLAG_PADDED,
     FLAG_ROW,
+    NONCE_BYTES,
     is_row_bound,
     key_id_of,
     open_sealed,
@@ -25,7 +27,7 @@ from vaultlayer.sealed import Sealed, Unsealed
 from vaultlayer.search.blind_index import index_term
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -68,17 +70,24 @@ def seal_rows(
             refs = [keys[row.tenant, row.subject].log_ref for row in its_rows]
             access.journal.append_many(grants[field].prefix, refs)
 
+        nonces = _nonces(sum(len(row.values) for row in rows))
         for row in rows:
             key = keys[row.tenant, row.subject]
-            bound = key.place + (row_part(row.row_id) if row.row_id else b"")
+            bound, row_flag = key.place, 0
+            if row.row_id:
+                bound, row_flag = bound + row_part(row.row_id), FLAG_ROW
             for name, field, value in row.values:
-                place = grants[field].head + bound
-                data = _data(former, field, grants[field].head, row, value)
-                if data is None:
-                    row.put(name, None)
-                else:
-                    flags = (FLAG_PADDED if field.padded else 0) | (FLAG_ROW if row.row_id else 0)
-                    row.put(name, Sealed(seal(key.cipher, key.key_id, place, data, flags)))
+                head, sealed = grants[field].head, None
+                data: bytes | None = value
+                if type(value) is Sealed:
+                    data = _reopened(former, field, head, row, value)
+                if data is not None:
+                    flags = row_flag | FLAG_PADDED if field.padded else row_flag
+                    nonce = next(nonces)
+                    sealed = Sealed(
+                        seal(key.cipher, key.key_id, head + bound, data, flags, nonce)
+                    )
+                row.put(name, sealed)
                 if field.search is not None:
                     row.put(field.index_key, index_term(access, keys_on, field, row.tenant, data))
     access.vault.keys.remember(keys.values())
@@ -127,16 +136,10 @@ def _former_keys(
     return former
 
 
-def _data(
-    former: dict[bytes, SubjectKey],
-    field: Field,
-    head: bytes,
-    row: Row,
-    value: Sealed | Unsealed | None,
-) -> bytes | None:
-    """The encoded value to seal. A Sealed one must open in this very place to be kept."""
-    if type(value) is not Sealed:
-        return value.data if isinstance(value, Unsealed) else None
+def _reopened(
+    former: dict[bytes, SubjectKey], field: Field, head: bytes, row: Row, value: Sealed
+) -> bytes:
+    """The encoded value in a Sealed one, which must open in this very place to be kept."""
     key = former[key_id_of(value)]
     place = head + key.place
     if is_row_bound(value):
@@ -147,8 +150,14 @@ def _data(
         raise _foreign(field) from None
 
 
-def _foreign(field: Field) -> IntegrityError:
-    return IntegrityError(
+def _nonces(count: int) -> Iterator[bytes]:
+    """Random 96-bit nonces (NIST SP 800-38D, 8.2.2), drawn at once: a call each costs more."""
+    pool = os.urandom(NONCE_BYTES * count)
+    return (pool[start : start + NONCE_BYTES] for start in range(0, len(pool), NONCE_BYTES))
+
+
+def _foreign(field: Field) -> ConfigurationError:
+    return ConfigurationError(
         f"a Sealed value was assigned to {field.label} that is not its own",
         hint="assign the opened value instead: read it first, within the access",
     )

@@ -34,7 +34,7 @@ MAX_PLAINTEXT = 2**30
 _MAGIC = b"\xf9"
 _SUITE = b"\x01"
 _KEY_BYTES = 32
-_NONCE_BYTES = 12
+NONCE_BYTES = 12
 _HEADERS = {flags: _MAGIC + _SUITE + bytes([flags]) for flags in range(4)}
 
 # Header -> AAD item 6. Looking a header up here is also the check of magic, suite and flags.
@@ -69,12 +69,13 @@ def seal(
     """Encrypt ``plaintext`` (type byte ‖ value, at most 2^30 bytes) into an envelope.
 
     ``cipher`` must hold the key that ``key_id`` names; ``place`` must hold a row part exactly
-    when ``FLAG_ROW`` is set. ``nonce`` is for test vectors: leave it out.
+    when ``FLAG_ROW`` is set. ``nonce`` is 12 bytes never used with this
+    key before: fresh ones from os.urandom where many values are sealed at once.
     """
     if nonce is None:
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES)
     fits = len(plaintext) <= MAX_PLAINTEXT
-    if not fits or flags not in _HEADERS or len(key_id) != 16 or len(nonce) != _NONCE_BYTES:
+    if not fits or flags not in _HEADERS or len(key_id) != 16 or len(nonce) != NONCE_BYTES:
         plaintext = b""
         raise ConfigurationError(
             "a value can't be sealed: more than 2^30 bytes, or unknown flags, "
@@ -103,12 +104,17 @@ def open_sealed(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
 
 def key_id_of(envelope: bytes) -> bytes:
     """The id of the key an envelope was sealed with; refuses what is no whole envelope."""
-    try:
-        if envelope[:3] in _SUITE_ITEM and len(envelope) > OVERHEAD:
-            return envelope[3:19]
-    except (TypeError, KeyError):
-        pass
+    if is_envelope(envelope):
+        return envelope[3:19]
     raise _refusal(envelope)
+
+
+def is_envelope(stored: bytes) -> bool:
+    """Whether these bytes begin like an envelope this version reads, and are long enough."""
+    try:
+        return stored[:3] in _SUITE_ITEM and len(stored) > OVERHEAD
+    except (TypeError, KeyError):
+        return False
 
 
 def is_row_bound(envelope: bytes) -> bool:

@@ -151,7 +151,8 @@ class Keys:
             for key, blob in zip(keys, wrapped, strict=True)
         ]
         insert = tables.insert_if_absent(connection.dialect, tables.subject_key)
-        if connection.execute(insert, rows).rowcount == len(rows):
+        done = connection.execute(insert, rows, execution_options={"preserve_rowcount": True})
+        if done.rowcount == len(rows):
             return {key.subject: key for key in keys}
         winners = self._find_active(
             connection, tenant, subjects, tables.as_of_now(connection.dialect, _BY_SUBJECT)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    VARBINARY,
     BigInteger,
     Column,
     Dialect,
@@ -20,8 +21,8 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     UniqueConstraint,
+    insert,
 )
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from vaultlayer.errors import ConfigurationError, KeyUnavailable
 
@@ -39,7 +40,7 @@ STATES = frozenset({ACTIVE, DECRYPT_ONLY, ERASED})
 class _Utf8Binary(TypeDecorator[str]):
     """A text kept as its UTF-8 bytes."""
 
-    impl = mysql.VARBINARY(MAX_NAME_BYTES)
+    impl = VARBINARY(MAX_NAME_BYTES)
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
@@ -50,7 +51,7 @@ class _Utf8Binary(TypeDecorator[str]):
 
 
 _MYSQL = ("mysql", "mariadb")
-_Id = LargeBinary(16).with_variant(mysql.VARBINARY(16), *_MYSQL)
+_Id = LargeBinary(16).with_variant(VARBINARY(16), *_MYSQL)
 _Name = String(MAX_NAME_BYTES).with_variant(_Utf8Binary(), *_MYSQL)
 _Seconds = BigInteger()  # since 1970-01-01, UTC
 
@@ -105,11 +106,15 @@ def insert_if_absent(dialect: Dialect, table: Table) -> Insert:
     again".
     """
     if dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # importing all dialects takes long
+
         return postgresql.insert(table).on_conflict_do_nothing()
     if dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.insert(table).on_conflict_do_nothing()
     if dialect.name in _MYSQL:
-        return mysql.insert(table).prefix_with("IGNORE")
+        return insert(table).prefix_with("IGNORE")
     raise ConfigurationError(
         f"keys can't be kept in a {dialect.name} database",
         hint="set [vault] database to one of SQLite, PostgreSQL, MySQL or MariaDB",

@@ -82,7 +82,7 @@ def assigned(field: Field, value: Any) -> Sealed | Unsealed | None:
 def encoded(field: Field, pending: Any) -> bytes:
     """A value that waits for its flush; pydantic, and dataclass defaults, leave it plain."""
     value = assigned(field, pending)
-    return value.data if isinstance(value, Unsealed) else b""
+    return value if isinstance(value, Unsealed) else b""
 
 
 def _refusal(field: Field, value: Any, refusal: ConfigurationError) -> ConfigurationError:

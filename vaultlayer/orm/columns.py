@@ -80,7 +80,9 @@ def with_places(statement: Any) -> Any:
     return statement.with_only_columns(*exchanged, maintain_column_froms=True)
 
 
-def opening(result: Any, opened: Callable[[Sequence[SealedCell]], list[Any]]) -> Any:
+def opening(
+    result: Any, opened: Callable[[Sequence[SealedCell]], list[Any]], ahead: bool
+) -> Any:
     """The result with its SealedCells opened, a chunk at a time."""
 
     def open_rows(rows: list[Any]) -> list[Any]:
@@ -93,15 +95,19 @@ def opening(result: Any, opened: Callable[[Sequence[SealedCell]], list[Any]]) ->
             for row in rows
         ]
 
-    return chunkwise(result, open_rows)
+    return chunkwise(result, open_rows, ahead)
 
 
-def chunkwise(result: Any, each: Callable[[list[Any]], list[Any]]) -> Any:
-    """Put ``each`` between a result and its reader, chunk by chunk; ``yield_per`` stays lazy."""
+def chunkwise(result: Any, each: Callable[[list[Any]], list[Any]], ahead: bool) -> Any:
+    """Put ``each`` between a result and its reader, chunk by chunk; ``yield_per`` stays lazy.
+
+    :param ahead: do it for all rows now.
+    """
     load = result.chunks
+    ready = list(map(each, load(None))) if ahead else None
 
     def chunks(size: int | None) -> Iterator[list[Any]]:
-        return map(each, load(size))
+        return map(each, load(size)) if ready is None else iter(ready)
 
     result.chunks = chunks
     result.iterator = chain.from_iterable(chunks(result._yield_per))

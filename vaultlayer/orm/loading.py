@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import MissingGreenlet
+from sqlalchemy.exc import MissingGreenlet, StatementError
 from sqlalchemy.orm import object_session
 from sqlalchemy.orm.attributes import instance_state
 
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.binding import row_part
-from vaultlayer.crypto.envelope import PLAIN_HEADER, is_row_bound, key_id_of
+from vaultlayer.crypto.envelope import PLAIN_HEADER, is_envelope, is_row_bound, key_id_of
 from vaultlayer.crypto.refusals import damaged
-from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable, PlaintextFound
+from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable
 from vaultlayer.orm.entity import entity_of
 from vaultlayer.sealed import Sealed
 
@@ -88,11 +87,18 @@ def _load(row: dict[str, Any], key: str | None) -> Any:
         return None
     try:
         return getattr(state.obj(), key)
-    except MissingGreenlet:
+    except (MissingGreenlet, StatementError) as error:
+        if not _lacks_greenlet(error):
+            raise
         raise KeyUnavailable(
             "the row was loaded without the columns that opening its personal fields needs",
             hint=f"load {key!r} too, or `await session.refresh(row)` first",
         ) from None
+
+
+def _lacks_greenlet(error: Exception) -> bool:
+    """Whether asyncio was asked for I/O outside an await; some drivers wrap the error."""
+    return isinstance(getattr(error, "orig", error), MissingGreenlet)
 
 
 def known_refs(access: Access, values: Iterable[Any]) -> list[bytes]:
@@ -111,7 +117,7 @@ def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKe
     state = row.get(_STATE)
     session = state.session if state is not None else None
     key_ids = {wanted}
-    if session is not None:
+    if session is not None and state is not None:
         for key_id in _around(session, state, access):
             key_ids.add(key_id)
             if len(key_ids) >= BATCH:
@@ -130,7 +136,9 @@ def fetch(access: Access, session: Session | None, key_ids: set[bytes]) -> None:
     try:
         with access.vault.key_connection(session) as connection:
             access.vault.keys.fetch(connection, key_ids)
-    except MissingGreenlet:
+    except (MissingGreenlet, StatementError) as error:
+        if not _lacks_greenlet(error):
+            raise
         raise KeyUnavailable(
             "the keys of these rows aren't at hand, and reading an attribute does no I/O here",
             hint="load the rows inside the access, or "
@@ -148,7 +156,8 @@ def prefetch(access: Access, rows: Sequence[Any]) -> None:
 def fetch_missing(access: Access, session: Session | None, values: Iterable[bytes]) -> None:
     """Fetch the keys of these sealed values that aren't cached."""
     cached = access.cached_keys
-    key_ids = {key_id_of(sealed) for sealed in values if sealed[3:19] not in cached}
+    absent = [sealed for sealed in values if sealed[3:19] not in cached]
+    key_ids = {sealed[3:19] for sealed in absent if is_envelope(sealed)}
     if key_ids:
         fetch(access, session, key_ids)
 
@@ -185,18 +194,21 @@ def _around(session: Session, state: InstanceState[Any], access: Access) -> Iter
 
 
 def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
-    """The ids of the keys a loaded row's sealed values need and the cache doesn't have."""
+    """The ids of the keys a loaded row's sealed values need and the cache doesn't have.
+
+    What is no envelope is left out: a piece of it would go into a SELECT.
+    """
     entity = entity_of(state.mapper)
     if entity is None:
         return []
-    values, cached = state.dict, access.cached_keys
-    sealed = [value for key in entity.fields if type(value := values.get(key)) is Sealed]
-    return list(_key_ids([value for value in sealed if value[3:19] not in cached]))
-
-
-def _key_ids(values: Iterable[bytes]) -> Iterator[bytes]:
-    """The key ids of those that are envelopes: a piece of anything else would go into a SELECT."""
-    for value in values:
-        with suppress(PlaintextFound, IntegrityError):
-            yield key_id_of(value)
-
+    row, cached = state.dict, access.cached_keys
+    missing: list[bytes] = []
+    last = None
+    for name in entity.fields:
+        sealed = row.get(name)
+        if type(sealed) is not Sealed or sealed[3:19] == last:
+            continue  # a row's values mostly share their key
+        last = sealed[3:19]
+        if last not in cached and is_envelope(sealed):
+            missing.append(last)
+    return missing

@@ -64,13 +64,12 @@ def _session_target(target: Any) -> Any:
 
 def _own_sync_class(factory: Any) -> Any:
     """A Session class of the factory's own, so that other factories stay untouched."""
-    given = factory.kw.get("sync_session_class")
-    if given is not None:
-        return _session_target(given)
-    shared = factory.class_.sync_session_class
-    if shared is Session:
-        factory.class_.sync_session_class = type("Session", (Session,), {})
-    return factory.class_.sync_session_class
+    shared = factory.kw.get("sync_session_class") or factory.class_.sync_session_class
+    if shared in _ATTACHED:
+        return shared
+    own = type(shared.__name__, (shared,), {})
+    factory.configure(sync_session_class=own)
+    return own
 
 
 def _gate(engine: Engine) -> None:
@@ -142,18 +141,22 @@ def _on_execute(state: ORMExecuteState) -> Any:
             if access is None:
                 raise no_access("a personal column was selected")
             opened = state.invoke_statement(statement=statement)
-            return columns.opening(opened, partial(batch.open_cells, access, session))
+            open_cells = partial(batch.open_cells, access, session)
+            return columns.opening(opened, open_cells, _ahead(state))
     else:
         columns.refuse_returning(state.statement)
     result: Any = None
     if state.is_update or state.is_insert:
-        parameters = bulk.sealed_parameters(state, access)
+        try:
+            parameters = bulk.sealed_parameters(state, access)
+        except VaultLayerError as refusal:  # without the frames that hold the plain parameters
+            raise refusal.with_traceback(None) from None
         if parameters is not None:
             result = _send_sealed(state, parameters)
     if access is not None and _is_async(state):
         result = result or state.invoke_statement()
         if isinstance(result, ChunkedIteratorResult):  # it brings rows
-            return columns.chunkwise(result, partial(_prefetched, access, session))
+            return columns.chunkwise(result, partial(_prefetched, access, session), _ahead(state))
     return result
 
 
@@ -169,6 +172,11 @@ def _send_sealed(state: ORMExecuteState, parameters: Any) -> Any:
 def _prefetched(access: Access, session: Session, rows: list[Any]) -> list[Any]:
     loading.prefetch_session(access, session)
     return rows
+
+
+def _ahead(state: ORMExecuteState) -> bool:
+    """Whether rows are handed out where nothing can be fetched: AsyncSession.execute()."""
+    return bool(state.execution_options.get("prebuffer_rows", False))
 
 
 def _is_async(state: ORMExecuteState) -> bool:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID, SafeUUID
 
-from sqlalchemy import LargeBinary, Uuid
-from sqlalchemy.dialects import mysql
+from sqlalchemy import VARBINARY, LargeBinary, Uuid
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from vaultlayer.errors import UnsupportedQuery
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
     from vaultlayer.declare import Declaration
+
+
+_LONGBLOB = 2**32 - 1  # BLOB of this length is MySQL's LONGBLOB
 
 
 class PersonalType(TypeDecorator[Any]):
@@ -38,7 +40,7 @@ class PersonalType(TypeDecorator[Any]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name in ("mysql", "mariadb"):
-            return dialect.type_descriptor(mysql.LONGBLOB())
+            return dialect.type_descriptor(LargeBinary(_LONGBLOB))
         return dialect.type_descriptor(LargeBinary())
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
@@ -105,7 +107,7 @@ class BlindIndexType(TypeDecorator[bytes]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name in ("mysql", "mariadb"):  # an index over a BLOB needs a length there
-            return dialect.type_descriptor(mysql.VARBINARY(32))
+            return dialect.type_descriptor(VARBINARY(32))
         return dialect.type_descriptor(LargeBinary(32))
 
     def literal_processor(self, dialect: Dialect) -> NoReturn:
