@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vaultlayer.access.grants import Grant
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
-    from vaultlayer.orm.entity import Field
+    from vaultlayer.orm.field import Field
 
 
 @dataclass(slots=True)

@@ -1,1 +1,1 @@
-""""""
+"""Where vaultlayer meets SQLAlchemy: types, attributes, sessions, statements."""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import select
 from sqlalchemy.orm import Mapper, aliased, column_property, configure_mappers
 
-from vaultlayer.crypto.codecs import codec_for
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.attribute import instrument
-from vaultlayer.orm.declared import annotated_type, default_of
+from vaultlayer.orm.field import Field
 from vaultlayer.orm.types import PersonalType
 
 if TYPE_CHECKING:
@@ -18,39 +17,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Table
 
-    from vaultlayer.declare import Declaration
-
 SUBJECT_KEY = "subject_id"
 ENTITY = "vaultlayer.entity"
 _FIELD = "vaultlayer.field"
-
-
-class Field:
-    """One personal field. ``label`` (``customer.email``) is its name in policies and records."""
-
-    __slots__ = (
-        "category", "codec", "column", "default", "entity", "index_key", "key", "label", "mask",
-        "name", "padded", "search", "tenanted",
-    )
-
-    def __init__(self, entity: str, key: str, column: Column[Any], cls: type) -> None:
-        declared: Declaration = column.type.declaration  # type: ignore[attr-defined]
-        self.entity = entity
-        self.key = key
-        self.column = column
-        self.name = declared.field or key
-        self.label = f"{entity}.{self.name}"
-        self.category = declared.category
-        self.search = declared.search
-        self.mask = declared.mask
-        self.padded = declared.padded
-        self.tenanted = getattr(cls, "__tenant__", None) is not None
-        self.codec = codec_for(declared.python_type or annotated_type(cls, key))
-        self.default = default_of(column)
-        self.index_key = f"{column.key}_bidx"
-
-    def __repr__(self) -> str:
-        return f"<Field {self.label}>"
 
 
 class Entity:

@@ -19,6 +19,7 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm.attribute import assigned
 from vaultlayer.orm.entity import ENTITY, SUBJECT_KEY, fields_of_table
+from vaultlayer.orm.moves import binding_columns, refuse_moving_update
 from vaultlayer.orm.subjects import owners_of
 from vaultlayer.orm.uses import refuse_misuse
 from vaultlayer.sealed import Sealed
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from vaultlayer.acting import Access
-    from vaultlayer.orm.entity import Entity, Field
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
 
 Values = dict[str, Any]
 
@@ -55,7 +57,7 @@ def check(
     fields = fields_of_table(table)
     if not fields:
         if statement.is_update and not sealed:
-            _refuse_moving(table, (*_inline_rows(statement), *parameters[:1]))
+            refuse_moving_update(table, (*_inline_rows(statement), *parameters[:1]))
         return statement, parameters
     writing = _Writing(connection, statement, table, fields, acting, sealed)
     return writing.insert(parameters) if statement.is_insert else writing.update(parameters)
@@ -123,7 +125,7 @@ class _Writing:
             )
         if self.is_sealed:
             return self.statement, parameters
-        _refuse_moving(self.table, (*inline, *parameters[:1]))
+        refuse_moving_update(self.table, (*inline, *parameters[:1]))
         if any(self._named(row) for row in parameters):
             return self.statement, [{**row, **self._nulled(row)} for row in parameters]
         unindexed = {key: None for row in inline for key in self._nulled(row)}
@@ -141,7 +143,7 @@ class _Writing:
         """A row that is there already keeps its person, whose key the new values don't have."""
         clause = getattr(self.statement, "_post_values_clause", None)
         changed = getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None)
-        binding = _binding_columns(self.table)
+        binding = binding_columns(self.table)
         for column in dict(changed or {}):
             if _key(column).removesuffix("_bidx") in self.fields or _key(column) in binding:
                 raise _cant_seal(
@@ -222,24 +224,6 @@ def _inline_rows(statement: Any) -> list[Values]:
     else:
         given = [statement._values] if statement._values else []
     return [{_key(column): _value(value) for column, value in row.items()} for row in given]
-
-
-def _refuse_moving(table: Table, rows: Sequence[Values]) -> None:
-    """An UPDATE can't take rows to another person: their values would stay behind."""
-    for key in {key for row in rows for key in row} & _binding_columns(table):
-        raise _cant_seal(
-            f"an UPDATE of {table.name}.{key}, to which sealed values are bound,",
-            "load the rows and assign it together with their personal fields",
-        )
-
-
-def _binding_columns(table: Table) -> set[str]:
-    """The column keys that say where the table's sealed values belong."""
-    entity: Entity | None = table.info.get(ENTITY)
-    if entity is None:
-        return set()
-    bound = [entity.mapper.columns.get(key) for key in entity.binding]
-    return {column.key for column in table.c if any(column is each for each in bound)}
 
 
 def _key(column: Any) -> str:
