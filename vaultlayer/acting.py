@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vaultlayer.audit.journal import Journal
     from vaultlayer.errors import AccessDenied
     from vaultlayer.keys.keyring import SubjectKey
-    from vaultlayer.orm.entity import Field
+    from vaultlayer.orm.field import Field
     from vaultlayer.vault import Vault
 
 

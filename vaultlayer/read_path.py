@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from vaultlayer.access.grants import Grant
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
-    from vaultlayer.orm.entity import Entity, Field
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
 
 Row = dict[str, Any]  # a mapped instance's dict, or the columns of its place
 

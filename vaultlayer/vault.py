@@ -14,8 +14,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
 from vaultlayer.access.bundle import read_bundle
+from vaultlayer.access.principal import Principal
 from vaultlayer.access.snapshot import Snapshot
-from vaultlayer.access.tokens import TokenVerifier
+from vaultlayer.access.tokens import verifier
 from vaultlayer.acting import Access
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from vaultlayer.access.principal import Principal
     from vaultlayer.keys.provider import KeyProvider
-    from vaultlayer.orm.entity import Field
+    from vaultlayer.orm.field import Field
 
 
 class Vault:
@@ -48,7 +48,7 @@ class Vault:
         self.snapshot: Snapshot = Snapshot(read_bundle(settings.policies))
         self.keys: Keys = Keys(provider, ttl=settings.key_ttl, region=settings.region)
         self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of a new policy
-        self._tokens = _token_verifier(settings)
+        self._tokens = verifier(settings.tokens, settings.folder)
         self._engine: Engine | None = None
         self._apart: dict[URL, Engine | None] = {}
         recover(settings.audit_directory)
@@ -142,6 +142,11 @@ class Vault:
         """
         if isinstance(principal, str):
             principal = self._verified(principal)
+        if not isinstance(principal, Principal):
+            raise ConfigurationError(
+                "an access needs a Principal or a bearer token",
+                hint='e.g. vault.access(Principal("sam", roles=["support"]), purpose=...)',
+            )
         if not isinstance(purpose, str) or not purpose:
             raise ConfigurationError(
                 "an access needs a purpose",
@@ -229,19 +234,3 @@ def _finish(journal: Journal, log: Log, folder: Path | None = None) -> None:
 def _place(url: URL) -> tuple[object, ...]:
     """What makes two URLs one database, whatever their drivers."""
     return url.get_backend_name(), url.host, url.port, url.database or None
-
-
-def _token_verifier(settings: Settings) -> TokenVerifier | None:
-    if not settings.tokens:
-        return None
-    given = dict(settings.tokens)
-    for name in ("key", "jwks", "secret_file"):
-        if isinstance(given.get(name), str):
-            given[name] = settings.folder / given[name]
-    missing = {"issuer", "audience", "algorithms"} - given.keys()
-    if missing:
-        raise ConfigurationError(
-            f"[tokens] lacks {', '.join(sorted(missing))}",
-            hint="there are no defaults: they say whose tokens count, and for whom",
-        )
-    return TokenVerifier(**given)

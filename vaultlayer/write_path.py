@@ -22,7 +22,7 @@ from vaultlayer.crypto.envelope import (
     open_sealed,
     seal,
 )
-from vaultlayer.errors import IntegrityError
+from vaultlayer.errors import ConfigurationError, IntegrityError
 from vaultlayer.sealed import Sealed, Unsealed
 from vaultlayer.search.blind_index import index_term
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vaultlayer.access.grants import Grant
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
-    from vaultlayer.orm.entity import Field
+    from vaultlayer.orm.field import Field
 
 
 @dataclass(slots=True)

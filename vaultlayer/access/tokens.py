@@ -149,6 +149,22 @@ class TokenVerifier:
         )
 
 
+def verifier(settings: Mapping[str, Any], folder: Path) -> TokenVerifier | None:
+    """The verifier that ``[tokens]`` describes; None without it. Files count from ``folder``."""
+    if not settings:
+        return None
+    if missing := {"issuer", "audience", "algorithms"} - settings.keys():
+        raise ConfigurationError(
+            f"[tokens] lacks {', '.join(sorted(missing))}",
+            hint="there are no defaults: they say whose tokens count, and for whom",
+        )
+    given = dict(settings)
+    for name in ("key", "jwks", "secret_file"):
+        if isinstance(given.get(name), str):
+            given[name] = folder / given[name]
+    return TokenVerifier(**given)
+
+
 class _StrictJWT(jwt.PyJWT):
     """PyJWT that refuses what RFC 7519 and RFC 8259 leave to the parser's taste."""
 

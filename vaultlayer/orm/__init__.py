@@ -1,1 +1,1 @@
-"""Where vaultlayer meets SQLAlchemy; docs/sqlalchemy.md lists what works."""
+"""Where vaultlayer meets SQLAlchemy: types, attributes, sessions, statements."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Mapper
 
-    from vaultlayer.orm.entity import Entity, Field
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
 
 
 def instrument(

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from vaultlayer.acting import Access
     from vaultlayer.orm.columns import SealedCell
-    from vaultlayer.orm.entity import Entity, Field
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
 
 _STATE = "_sa_instance_state"
 _ABSENT = object()

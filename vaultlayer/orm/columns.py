@@ -22,7 +22,8 @@ from vaultlayer.orm.uses import is_sealed, misused, refuse_misuse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from vaultlayer.orm.entity import Entity, Field
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
 
 
 class SealedCell:

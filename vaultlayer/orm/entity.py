@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy.orm import Mapper, configure_mappers
+from sqlalchemy import select
+from sqlalchemy.orm import Mapper, aliased, column_property, configure_mappers
 
-from vaultlayer.crypto.codecs import codec_for
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.attribute import instrument
-from vaultlayer.orm.declared import annotated_type, default_of
-from vaultlayer.orm.links import Link, bad_subject, follow, keys_of, subject_property
+from vaultlayer.orm.field import Field
 from vaultlayer.orm.types import PersonalType
 
 if TYPE_CHECKING:
@@ -18,39 +17,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Table
 
-    from vaultlayer.declare import Declaration
-
 SUBJECT_KEY = "subject_id"
 ENTITY = "vaultlayer.entity"
 _FIELD = "vaultlayer.field"
-
-
-class Field:
-    """One personal field. ``label`` (``customer.email``) is its name in policies and records."""
-
-    __slots__ = (
-        "category", "codec", "column", "default", "entity", "index_key", "key", "label", "mask",
-        "name", "padded", "search", "tenanted",
-    )
-
-    def __init__(self, entity: str, key: str, column: Column[Any], cls: type) -> None:
-        declared: Declaration = column.type.declaration  # type: ignore[attr-defined]
-        self.entity = entity
-        self.key = key
-        self.column = column
-        self.name = declared.field or key
-        self.label = f"{entity}.{self.name}"
-        self.category = declared.category
-        self.search = declared.search
-        self.mask = declared.mask
-        self.padded = declared.padded
-        self.tenanted = getattr(cls, "__tenant__", None) is not None
-        self.codec = codec_for(declared.python_type or annotated_type(cls, key))
-        self.default = default_of(column)
-        self.index_key = f"{column.key}_bidx"
-
-    def __repr__(self) -> str:
-        return f"<Field {self.label}>"
 
 
 class Entity:
@@ -75,7 +44,7 @@ class Entity:
         self.is_subject = not hasattr(cls, "__subject__")
         self.link: Link | None = None
         self.dependents: list[Entity] = []
-        self.row_keys = () if self.is_subject else keys_of(mapper, mapper.primary_key)
+        self.row_keys = () if self.is_subject else _keys(mapper, mapper.primary_key)
         tenant = getattr(cls, "__tenant__", None)
         self.tenant_key = _column_key(mapper, tenant, "__tenant__") if tenant else None
         if self.is_subject and SUBJECT_KEY not in mapper.attrs:
@@ -116,6 +85,24 @@ class Entity:
         """The primary key a value is bound to; None for a subject's own row or a key not known."""
         row = tuple([values.get(key) for key in self.row_keys])
         return row if row and None not in row else None
+
+
+class Link:
+    """How a child row leads to its subject: through foreign-key attributes to a parent entity."""
+
+    __slots__ = ("local", "parent", "relationship", "remote")
+
+    def __init__(
+        self,
+        local: tuple[str, ...],
+        relationship: str | None,
+        parent: Entity,
+        remote: tuple[str, ...],
+    ) -> None:
+        self.local = local
+        self.relationship = relationship
+        self.parent = parent
+        self.remote = remote
 
 
 def entity_of(mapper: Mapper[Any]) -> Entity | None:
@@ -181,27 +168,68 @@ def _link_to_subject(entity: Entity, path: str | None, reading: Callable[..., An
     if path is None:
         entity.subject_key = None
         return
-    target, pairs = follow(mapper, path)
+    if path in mapper.relationships:
+        relationship = mapper.relationships[path]
+        if relationship.uselist or relationship.secondary is not None:
+            raise _bad_subject(mapper, path)
+        pairs, target = relationship.local_remote_pairs, relationship.mapper
+    else:
+        column = mapper.columns.get(path)
+        keys = list(column.foreign_keys) if column is not None else []
+        if len(keys) != 1:
+            raise _bad_subject(mapper, path)
+        pairs = [(cast("Column[Any]", column), keys[0].column)]
+        target = _mapper_of(mapper, keys[0].column.table)
+    if SUBJECT_KEY not in target.columns and not hasattr(target.class_, "__subject__"):
+        raise _bad_subject(mapper, path)
     parent = install(target, reading)
     if parent.subject_key is None:
-        raise bad_subject(mapper, path)
+        raise _bad_subject(mapper, path)
     parent.dependents.append(entity)
+    relationship_key = path if path in mapper.relationships else None
     entity.link = Link(
-        keys_of(mapper, [local for local, _ in pairs]),
-        path if path in mapper.relationships else None,
+        _keys(mapper, [local for local, _ in pairs]),
+        relationship_key,
         parent,
-        keys_of(target, [remote for _, remote in pairs]),
+        _keys(target, [remote for _, remote in pairs]),
     )
     if SUBJECT_KEY not in mapper.attrs:
-        mapper.add_property(SUBJECT_KEY, subject_property(target, entity.link, pairs, SUBJECT_KEY))
+        # A correlated subquery on every load: the row's subject is where the database says
+        # the row belongs now, so a row or an envelope moved to another person won't open.
+        owner = aliased(target.class_)
+        leads = [
+            getattr(owner, key) == local
+            for key, (local, _) in zip(entity.link.remote, pairs, strict=True)
+        ]
+        subject = select(getattr(owner, SUBJECT_KEY)).where(*leads).correlate_except(owner)
+        mapper.add_property(SUBJECT_KEY, column_property(subject.scalar_subquery()))
+
+
+def _mapper_of(mapper: Mapper[Any], table: Any) -> Mapper[Any]:
+    for other in mapper.registry.mappers:
+        if other.local_table is table and other.inherits is None:
+            return other
+    raise _bad_subject(mapper, str(table))
+
+
+def _keys(mapper: Mapper[Any], columns: Any) -> tuple[str, ...]:
+    return tuple(mapper.get_property_by_column(column).key for column in columns)
 
 
 def _column_key(mapper: Mapper[Any], path: str, what: str) -> str:
     if path in mapper.relationships:
-        return keys_of(mapper, [mapper.relationships[path].local_remote_pairs[0][0]])[0]
+        return _keys(mapper, [mapper.relationships[path].local_remote_pairs[0][0]])[0]
     if path in mapper.column_attrs:
         return path
     raise ConfigurationError(
         f"{mapper.class_.__name__}.{what} names {path!r}, which is no column or relationship",
         hint="name a mapped column, or a many-to-one relationship, of the same class",
+    )
+
+
+def _bad_subject(mapper: Mapper[Any], path: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{mapper.class_.__name__}.__subject__ names {path!r}, which leads to no data subject",
+        hint="name a many-to-one relationship, or a column with one foreign key, whose target has "
+        "the PersonalData mixin and a subject; or None for rows that belong to no person",
     )

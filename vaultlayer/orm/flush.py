@@ -18,7 +18,7 @@ from vaultlayer.write_path import Row
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from vaultlayer.orm.entity import Field
+    from vaultlayer.orm.field import Field
 
 _CHILDREN = "vaultlayer.flushed_children"
 

@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table
 from sqlalchemy.sql.dml import Delete, Insert, Update
+from sqlalchemy.sql.elements import BindParameter, Null
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from vaultlayer.access.context import no_access
 from vaultlayer.access.grants import NO_REF
+from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm.attribute import assigned
-from vaultlayer.orm.dml import (
-    Values,
-    binding_columns,
-    cant_seal,
-    inline_rows,
-    key_of,
-    refuse_moving,
-    written_table,
-)
 from vaultlayer.orm.entity import ENTITY, SUBJECT_KEY, fields_of_table
+from vaultlayer.orm.moves import binding_columns, refuse_moving_update
 from vaultlayer.orm.subjects import owners_of
 from vaultlayer.orm.uses import refuse_misuse
 from vaultlayer.sealed import Sealed
@@ -37,7 +31,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from vaultlayer.acting import Access
-    from vaultlayer.orm.entity import Entity, Field
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
+
+Values = dict[str, Any]
+
 
 def check(
     connection: Connection,
@@ -53,17 +51,21 @@ def check(
     """
     if isinstance(statement, GenerativeSelect | Update | Delete):
         refuse_misuse(statement)
-    table = written_table(statement) if isinstance(statement, Insert | Update) else None
-    if not isinstance(table, Table):
+    if not isinstance(statement, Insert | Update) or not isinstance(_table(statement), Table):
         return statement, parameters
-    sealed = is_sealed(connection)
+    table, sealed = _table(statement), is_sealed(connection)
     fields = fields_of_table(table)
     if not fields:
         if statement.is_update and not sealed:
-            refuse_moving(table, (*inline_rows(statement), *parameters[:1]))
+            refuse_moving_update(table, (*_inline_rows(statement), *parameters[:1]))
         return statement, parameters
     writing = _Writing(connection, statement, table, fields, acting, sealed)
     return writing.insert(parameters) if statement.is_insert else writing.update(parameters)
+
+
+def _table(statement: Any) -> Any:
+    """The table that is written; the ORM says it apart where a class has several."""
+    return statement._annotations.get("_emit_insert_table", statement.table)
 
 
 class _Writing:
@@ -87,15 +89,15 @@ class _Writing:
         self.is_sealed = is_sealed
 
     def insert(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
-        statement, inline = self.statement, inline_rows(self.statement)
+        statement, inline = self.statement, _inline_rows(self.statement)
         if statement.select is not None and self._named(statement._select_names or ()):
-            raise cant_seal(
+            raise _cant_seal(
                 "INSERT … FROM SELECT", "load the rows and add new objects to a session"
             )
         self._refuse_upsert()
         if parameters:
             if any(self._open(row) for row in inline):
-                raise cant_seal(
+                raise _cant_seal(
                     "values() together with parameters", "give all values in one of the two"
                 )
             common = inline[0] if inline else {}
@@ -108,22 +110,22 @@ class _Writing:
         return statement, parameters
 
     def update(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
-        inline = inline_rows(self.statement)
+        inline = _inline_rows(self.statement)
         if any(self._open(row) for row in (*inline, *parameters)):
             if self.is_sealed:
-                raise cant_seal(
+                raise _cant_seal(
                     "a value assigned during the flush",
                     "assign it before, or in a before_flush listener registered before "
                     "vault.attach()",
                 )
-            raise cant_seal(
+            raise _cant_seal(
                 "an UPDATE that doesn't say whose each row is",
                 "load the rows and assign, or give primary keys: "
                 "session.execute(update(Customer), [{'id': 1, 'email': …}])",
             )
         if self.is_sealed:
             return self.statement, parameters
-        refuse_moving(self.table, (*inline, *parameters[:1]))
+        refuse_moving_update(self.table, (*inline, *parameters[:1]))
         if any(self._named(row) for row in parameters):
             return self.statement, [{**row, **self._nulled(row)} for row in parameters]
         unindexed = {key: None for row in inline for key in self._nulled(row)}
@@ -143,8 +145,8 @@ class _Writing:
         changed = getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None)
         binding = binding_columns(self.table)
         for column in dict(changed or {}):
-            if key_of(column).removesuffix("_bidx") in self.fields or key_of(column) in binding:
-                raise cant_seal(
+            if _key(column).removesuffix("_bidx") in self.fields or _key(column) in binding:
+                raise _cant_seal(
                     "ON CONFLICT DO UPDATE",
                     "load the row and assign, or add it where it isn't there",
                 )
@@ -153,7 +155,7 @@ class _Writing:
         """Seal the rows in place. ``common`` holds values the statement gives to all of them."""
         access, entity = self._access(), self.entity
         if entity.is_subject and SUBJECT_KEY not in self.table.c:
-            raise cant_seal(
+            raise _cant_seal(
                 f"a plain INSERT into {self.table.name}, which inherits its subject",
                 "add objects to a session instead",
             )
@@ -213,3 +215,26 @@ class _Writing:
         if access is None:
             raise no_access(f"{self.table.name} was written")
         return access
+
+
+def _inline_rows(statement: Any) -> list[Values]:
+    """The rows given by ``.values(...)``, by column key."""
+    if statement._multi_values:
+        given = [row for rows in statement._multi_values for row in rows]
+    else:
+        given = [statement._values] if statement._values else []
+    return [{_key(column): _value(value) for column, value in row.items()} for row in given]
+
+
+def _key(column: Any) -> str:
+    return column if isinstance(column, str) else column.key
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, BindParameter) and not value.required:
+        return value.effective_value
+    return None if isinstance(value, Null) else value
+
+
+def _cant_seal(what: str, instead: str) -> UnsupportedQuery:
+    return UnsupportedQuery(f"{what} can't set a sealed column", hint=instead)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
-    from vaultlayer.orm.entity import Entity, Field
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
 
 _WALK = "vaultlayer.walk"
 _STATE = "_sa_instance_state"

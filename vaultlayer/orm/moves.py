@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from vaultlayer.errors import ConfigurationError
-from vaultlayer.orm.entity import SUBJECT_KEY
+from vaultlayer.errors import ConfigurationError, UnsupportedQuery
+from vaultlayer.orm.entity import ENTITY, SUBJECT_KEY
 from vaultlayer.sealed import Sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Table
     from sqlalchemy.orm import Session
 
     from vaultlayer.orm.entity import Entity
@@ -106,3 +109,21 @@ def _is_left(value: Any) -> bool:
 
 def _name(entity: Entity) -> str:
     return entity.mapper.class_.__name__
+
+
+def refuse_moving_update(table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """An UPDATE can't take rows to another person: their values would stay behind."""
+    for key in {key for row in rows for key in row} & binding_columns(table):
+        raise UnsupportedQuery(
+            f"an UPDATE of {table.name}.{key}, to which sealed values are bound, can't be sent",
+            hint="load the rows and assign it together with their personal fields",
+        )
+
+
+def binding_columns(table: Table) -> set[str]:
+    """The column keys that say where the table's sealed values belong."""
+    entity: Entity | None = table.info.get(ENTITY)
+    if entity is None:
+        return set()
+    bound = [entity.mapper.columns.get(key) for key in entity.binding]
+    return {column.key for column in table.c if any(column is each for each in bound)}

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
-    from vaultlayer.orm.entity import Entity
-    from vaultlayer.orm.links import Link
+    from vaultlayer.orm.entity import Entity, Link
 
 _BATCH = 500
 

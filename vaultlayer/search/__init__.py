@@ -1,1 +1,1 @@
-"""Finding rows by sealed values, with none of them opened."""
+"""Finding rows by sealed values without opening any: blind indexes."""

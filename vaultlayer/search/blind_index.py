@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from vaultlayer.acting import Access
-    from vaultlayer.orm.entity import Field
+    from vaultlayer.orm.field import Field
 
 
 def _email(text: str) -> str:
