@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import DeclarativeBase, MappedColumn, Mapper, mapped_column
@@ -31,6 +31,7 @@ class Declaration:
     search: Equality | None = None
     mask: str = "redact"
     padded: bool = False
+    unique: bool = False
 
 
 class PersonalData:
@@ -94,12 +95,28 @@ def personal(
                 f"a personal field can't have {option}: the database would handle a plain value",
                 hint="assign the value in Python; for look-ups declare search=Equality(...)",
             )
-    declaration = Declaration(category, python_type, field, search, mask, padded)
+    declaration = Declaration(category, python_type, field, search, mask, padded, unique)
     declared = mapped_column(PersonalType(declaration), **column)
     declared._attribute_options = _Unseen(*declared._attribute_options)
-    if search is not None:
-        event.listen(declared.column, "after_parent_attach", _index_column(unique))
+    if search is None:
+        return declared
+    declared.__class__ = _Indexed
+    event.listen(declared.column, "after_parent_attach", _index_column(unique))
     return declared
+
+
+class _Indexed(MappedColumn[Any]):
+    """A searchable field in a mixin or abstract class: the column's copies have an index too."""
+
+    __slots__ = ()
+    inherit_cache = True
+
+    def _copy(self, **options: Any) -> Self:
+        copied = super()._copy(**options)
+        declaration = self.column.type.declaration  # type: ignore[attr-defined]
+        attach = _index_column(declaration.unique)
+        event.listen(copied.column, "after_parent_attach", attach)
+        return copied
 
 
 class _Unseen(_AttributeOptions):
@@ -155,7 +172,9 @@ def _configured(mapper: Mapper[Any], _: type) -> None:
 
 
 def _needs_subject_column(cls: type) -> bool:
-    return not (
+    """Whether a class is mapped for itself, a person's row, and has no such column yet."""
+    is_mapped = any(hasattr(cls, name) for name in ("__tablename__", "__table__", "_sa_registry"))
+    return is_mapped and not (
         _is_base(cls)
         or hasattr(cls, "__subject__")
         or hasattr(cls, SUBJECT_KEY)

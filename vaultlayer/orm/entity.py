@@ -143,12 +143,23 @@ def install(mapper: Mapper[Any], reading: Callable[..., Any]) -> Entity:
         column = attribute.columns[0]
         if isinstance(column.type, PersonalType):
             entity.fields[attribute.key] = _field(mapper, attribute.key, column)
+    _refuse_composites(mapper)
     for field in entity.fields.values():
         field.column.info[_FIELD] = field
         instrument(mapper, entity, field, reading)
     for table in mapper.tables:  # where classes inherit, the base's
         cast("Table", table).info.setdefault(ENTITY, entity)
     return entity
+
+
+def _refuse_composites(mapper: Mapper[Any]) -> None:
+    for each in mapper.composites:
+        if any(isinstance(prop.columns[0].type, PersonalType) for prop in each.props):
+            raise ConfigurationError(
+                f"{mapper.class_.__name__}.{each.key} is a composite of personal fields, which "
+                "would keep their opened values on the instance",
+                hint="write a Python property that reads the attributes",
+            )
 
 
 def _field(mapper: Mapper[Any], key: str, column: Any) -> Field:
