@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import secrets
 import sys
 from contextlib import contextmanager
 from datetime import date
@@ -166,15 +167,15 @@ def _flat(value: Any) -> bytes:
 @pytest.fixture(scope="module")
 def _postgres(postgres_url: str) -> Iterator[Engine]:
     """One PostgreSQL database for the file; ``world`` empties it."""
+    name = f"vaultlayer_orm_{secrets.token_hex(4)}"
     server = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS vaultlayer_orm WITH (FORCE)"))
-        connection.execute(text("CREATE DATABASE vaultlayer_orm"))
-    engine = create_engine(make_url(postgres_url).set(database="vaultlayer_orm"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine = create_engine(make_url(postgres_url).set(database=name))
     yield engine
     engine.dispose()
     with server.connect() as connection:
-        connection.execute(text("DROP DATABASE vaultlayer_orm WITH (FORCE)"))
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     server.dispose()
 
 

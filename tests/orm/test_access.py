@@ -189,6 +189,36 @@ def test_a_pinned_access_searches_and_inserts(world, m):
         session.commit()
 
 
+def test_tenants_do_not_touch_each_other(world, m):
+    """Another tenant's rows are neither written, read, selected nor found, and that is recorded."""
+    with world.Session() as session, world.access(tenant="north"):
+        session.add(m.Member(club="north", name="Ada Geheim"))
+        session.commit()
+        session.add(m.Member(club="south", name="Ada Geheim"))
+        with pytest.raises(AccessDenied) as write:
+            session.flush()
+    with world.Session() as session, world.access(tenant="south"):
+        member = session.scalars(select(m.Member)).one()
+        with pytest.raises(AccessDenied) as read:
+            member.name  # noqa: B018
+        with pytest.raises(AccessDenied):
+            session.scalars(select(m.Member.name)).all()
+        found = session.scalars(select(m.Member).where(m.Member.name == "Ada Geheim")).all()
+    assert found == []
+    assert (write.value.reason, read.value.reason) == ("tenant", "tenant")
+    refused = [each for each in world.events() if each.get("reason_code") == "tenant"]
+    assert {each["event"] for each in refused} == {"write", "read"}
+
+
+def test_a_sealed_value_of_another_field_is_not_taken(world, m):
+    """Even of the same person: it is bound to the field it was sealed for."""
+    with world.acting() as session:
+        ada = session.get(m.Customer, 1)
+        ada.name = ada.__dict__["nickname"]
+        with pytest.raises(ConfigurationError, match="not its own"):
+            session.flush()
+
+
 def test_a_thread_has_no_access_of_its_own(world, m):
     """A context variable does not reach a new thread; a pinned access does."""
     outcomes = []
