@@ -154,6 +154,34 @@ def child_moved_and_assigned(w, s):
     assert _again(w, 1, w.m.Visit).page == "/geheim/moved"
 
 
+def child_moved_by_column(w, s):
+    """The loaded relationship still shows the old parent: the column says where it goes."""
+    invoice = s.get(w.m.Invoice, 2)
+    assert invoice.customer.id == 1
+    invoice.customer_id, invoice.address = 2, "geheim moved"
+    s.commit()
+    w.vault.keys.cached.clear()
+    assert _again(w, 2, w.m.Invoice).address == "geheim moved"
+
+
+def child_within_person(w, s):
+    line = s.get(w.m.InvoiceLine, 1)
+    line.invoice = s.get(w.m.Invoice, 2)
+    s.add(w.m.InvoiceLine(invoice=s.get(w.m.Invoice, 1), remark="geheim new"))
+    s.commit()
+    assert _again(w, 2, w.m.InvoiceLine).remark == "geheim new"
+    assert _again(w, 1, w.m.InvoiceLine).remark == "geheim remark"
+
+
+def same_parent_again(w, s):
+    visit, invoice = s.get(w.m.Visit, 1), s.get(w.m.Invoice, 1)
+    s.commit()  # both are expired now: what they held is not known
+    visit.visitor = 2
+    invoice.customer = s.get(w.m.Customer, 1)
+    s.commit()
+    assert (visit.page, invoice.address) == ("/geheim", "12 Geheim St")
+
+
 def parent_moved(w, s):
     invoice = s.get(w.m.Invoice, 1)
     invoice.customer = s.get(w.m.Customer, 2)

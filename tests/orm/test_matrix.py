@@ -36,6 +36,9 @@ MATRIX: dict[str, list[tuple[str, str, str]]] = {
         ("remove a child (delete-orphan)", "works", "child_removed"),
         ("move a child to another customer", "refused: anew in the same flush", "child_moved"),
         ("move a child and assign its fields", "works", "child_moved_and_assigned"),
+        ("move it by its column, relationship loaded", "works", "child_moved_by_column"),
+        ("move a child's child within one customer", "works", "child_within_person"),
+        ("assign the same parent to an expired row", "works", "same_parent_again"),
         ("move a row that has children of its own", "refused: add a new", "parent_moved"),
         (
             "change the primary key of a row-bound row",

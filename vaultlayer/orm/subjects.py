@@ -29,11 +29,12 @@ class Subjects:
     def __init__(self, session: Session, instances: Iterable[tuple[Entity, Any]]) -> None:
         wanted: dict[Link, set[tuple[Any, ...]]] = defaultdict(set)
         for entity, instance in instances:
-            link = entity.link
-            if link is not None and _parent(link, instance) is None:
-                key = _foreign_key(link, instance.__dict__)
-                if key is not None:
-                    wanted[link].add(key)
+            link, below = entity.link, instance
+            while link is not None and (parent := _parent(link, below)) is not None:
+                link, below = link.parent.link, parent
+            key = _foreign_key(link, below.__dict__) if link is not None else None
+            if link is not None and key is not None:
+                wanted[link].add(key)
         self._found: dict[tuple[Link, tuple[Any, ...]], bytes] = {}
         for link, keys in wanted.items():
             mapper = link.parent.mapper
