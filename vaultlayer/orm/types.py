@@ -44,15 +44,13 @@ class PersonalType(TypeDecorator[Any]):
         return dialect.type_descriptor(LargeBinary())
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
-        store = self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
-
         def process(value: Any) -> Any:
             if value is None:
                 return None
             if type(value) is not Sealed:
                 value = None  # a traceback that shows locals must not show it
                 raise not_sealed()
-            return store(value.envelope) if store else value.envelope
+            return value.envelope
 
         return process
 
