@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import secrets
+import secrets
 import sys
 from contextlib import contextmanager
 from datetime import date
@@ -122,13 +123,10 @@ class World:
         """The audit log of the accesses that have ended."""
         return audit_events(self.vault)
 
-    def touched(self) -> set[str]:
-        """What the log says was allowed or masked, e.g. ``read customer``."""
-        return {
-            f"{each['event']} {each['entity']}"
-            for each in self.events()
-            if each.get("decision") in ("allow", "mask")
-        }
+    def decided(self) -> int:
+        """How many reads, writes and searches the log says were allowed."""
+        allowed = [each for each in self.events() if each.get("decision") == "allow"]
+        return sum(each["count"] for each in allowed)
 
     def assert_sealed(self) -> None:
         """Nothing personal in the database, in what was sent to it, in journal or log."""
@@ -168,6 +166,7 @@ def _flat(value: Any) -> bytes:
 def _postgres(postgres_url: str) -> Iterator[Engine]:
     """One PostgreSQL database for the file; ``world`` empties it."""
     name = f"vaultlayer_orm_{secrets.token_hex(4)}"
+    name = f"vaultlayer_orm_{secrets.token_hex(6)}"
     server = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vaultlayer.errors import VaultLayerError
+from vaultlayer.errors import NoAccess, VaultLayerError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sqlalchemy.md"
 
@@ -316,6 +316,17 @@ MATRIX: dict[str, list[tuple[str, str, str]]] = {
     ],
 }
 
+# These touch no personal value, so there is nothing to decide.
+UNTOUCHED = {
+    "delete_object",
+    "child_removed",
+    "delete_statement",
+    "raw_text",
+    "core_select",
+    "is_null",
+    "json_instance",
+}
+
 ROWS = [row for rows in MATRIX.values() for row in rows]
 WORKING = [row for row in ROWS if row[1].startswith("works")]
 REFUSED = [row for row in ROWS if row[1].startswith("refused: ")]
@@ -329,10 +340,20 @@ def _each(rows: list[tuple[str, str, str]]) -> Any:
 @_each(WORKING)
 def test_works_and_leaves_nothing_plain(world, cases, outcome, name):
     """The path works; no byte of it is plain in database, statements, memory, journal or log."""
+    before = world.decided()
     with world.acting() as session:
         cases[name](world, session)
         _assert_closed(session)
     world.assert_sealed()
+    assert (world.decided() > before) == (name not in UNTOUCHED)
+
+
+@pytest.mark.parametrize("name", [row[2] for row in WORKING if row[2] not in UNTOUCHED])
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+def test_works_only_within_an_access(world, cases, name):
+    """The same path without an access ends in NoAccess."""
+    with world.Session() as session, pytest.raises(NoAccess):
+        cases[name](world, session)
 
 
 @_each(REFUSED)
