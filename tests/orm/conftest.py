@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import secrets
-import secrets
 import sys
 from contextlib import contextmanager
 from datetime import date
