@@ -219,6 +219,26 @@ def test_a_sealed_value_of_another_field_is_not_taken(world, m):
             session.flush()
 
 
+def test_a_row_bound_value_is_stored_again_after_a_rollback(world, m):
+    """The object's own sealed value is taken back under its own primary key, and no other."""
+    with world.acting() as session:
+        setting = m.Setting(name="colour", value="geheim red")
+        session.add(setting)
+        session.flush()
+        session.rollback()
+        session.add(setting)
+        session.commit()
+        assert setting.value == "geheim red"
+        moved = m.Setting(name="shade", value="geheim")
+        session.add(moved)
+        session.flush()
+        session.rollback()
+        moved.name = "tint"
+        session.add(moved)
+        with pytest.raises(ConfigurationError, match="not its own"):
+            session.flush()
+
+
 def test_a_thread_has_no_access_of_its_own(world, m):
     """A context variable does not reach a new thread; a pinned access does."""
     outcomes = []
