@@ -219,10 +219,11 @@ def test_a_process_that_ends_normally_ends_its_shard(tmp_path):
 
 def test_trails_nobody_closed_are_collected_with_their_files(new_trail, tmp_path):
     """A suite that opens a vault a test and closes none does not run out of descriptors."""
+    gc.collect()  # what earlier tests left behind is not of this one
     number, before = 20, sum(1 for _ in Path("/dev/fd").iterdir())
     for n in range(number):
         journal = Journal(tmp_path / str(n), log=Log(tmp_path / str(n)))
         journal.open_access({"actor": {"sub": "u"}, "purpose": "p"})
     del journal
     gc.collect()
-    assert sum(1 for _ in Path("/dev/fd").iterdir()) == before
+    assert sum(1 for _ in Path("/dev/fd").iterdir()) <= before

@@ -117,7 +117,7 @@ class TokenVerifier:
         except jwt.PyJWTError as error:
             return _reason(error)
         except TypeError:  # PyJWT before 2.15, of a signed claim that is no number
-            return "token_claims"
+            return "token_malformed"
         return self._principal(claims) or "token_claims"
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal | None:
