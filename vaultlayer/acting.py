@@ -37,6 +37,7 @@ class Access:
     __slots__ = (
         "__weakref__",
         "_context",
+        "_entered",
         "_number",
         "_session",
         "_token",
@@ -74,6 +75,7 @@ class Access:
         self.last: tuple[Any, Any] = (_NOBODY, None)  # the subject read last, and its key
         self.deadline: float = _deadline(principal)
         self.closed: bool = True
+        self._entered = False
         self._session = session
         self._token: Token[Access | None] | None = None
         self._number: int | None = None
@@ -83,7 +85,7 @@ class Access:
         return f"<Access for {self.purpose!r}{' closed' if self.closed else ''}>"
 
     def __enter__(self) -> Access:
-        if not self.closed or self._context is None:
+        if self._entered:
             raise ConfigurationError(
                 "an access is used once", hint="ask vault.access() for a new one"
             )
@@ -96,7 +98,7 @@ class Access:
             )
         else:
             PINNED[self._session.hash_key] = self
-        self.closed = False
+        self._entered, self.closed = True, False
         self.vault.accesses.add(self)
         return self
 

@@ -239,6 +239,15 @@ def test_a_row_bound_value_is_stored_again_after_a_rollback(world, m):
             session.flush()
 
 
+def test_an_access_is_used_once(world, m):
+    """Neither while it is open nor after its end can it be entered again."""
+    access = world.access()
+    with access, pytest.raises(ConfigurationError, match="used once"), access:
+        pass
+    with pytest.raises(ConfigurationError, match="used once"), access:
+        pass
+
+
 def test_a_thread_has_no_access_of_its_own(world, m):
     """A context variable does not reach a new thread; a pinned access does."""
     outcomes = []
