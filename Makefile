@@ -4,12 +4,13 @@
 #   make lint   ruff, mypy, pyright, the import contracts
 #   make docs   run the examples of README.md and docs/
 #   make bench  the benchmarks, a table of ratios
+#   make soak   the long campaigns: hours of kills, millions of rows
 PYTHON ?= python3
 ROOM := .venv/bin
 COVERED := vaultlayer/crypto/*,vaultlayer/read_path.py,vaultlayer/write_path.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test lint bench docs soak clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -18,7 +19,7 @@ demo: .venv/.ready-demo
 	@$(ROOM)/vaultlayer demo
 
 test: .venv/.ready-test .venv/.ready-bench
-	$(ROOM)/python -m pytest --cov --cov-report= $(ARGS)
+	$(ROOM)/python -m pytest --numprocesses auto --cov --cov-report= $(ARGS)
 	$(ROOM)/python -m coverage report --include='$(COVERED)' --show-missing --fail-under=100
 
 lint: .venv/.ready-test .venv/.ready-lint
@@ -35,6 +36,9 @@ docs: .venv/.ready-test
 
 bench: .venv/.ready-bench
 	$(ROOM)/python -m benchmarks $(ARGS)
+
+soak: .venv/.ready-test
+	$(ROOM)/python -m pytest -m soak $(ARGS)
 
 clean:
 	rm -rf .venv

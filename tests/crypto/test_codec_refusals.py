@@ -79,7 +79,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(
-    ("declared", "value"), WRONG, ids=lambda value: getattr(value, "__name__", repr(value)[:30])
+    ("declared", "value"),
+    WRONG,
+    ids=lambda value: getattr(value, "__name__", repr(value).partition(" at 0x")[0][:30]),
 )
 def test_what_would_not_come_back_is_refused_without_naming_it(
     declared, value, assert_no_frame_holds
