@@ -13,6 +13,7 @@ import base64
 import json
 import os
 import unicodedata
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -27,17 +28,21 @@ from vaultlayer.errors import (
     IntegrityError,
     KeyUnavailable,
     PlaintextFound,
+    VaultLayerError,
 )
 from vaultlayer.keys.local_file import (
     SALT_BYTES,
     VERSION,
     Document,
     decode,
+    exclusive,
+    fingerprint,
     not_a_keyring,
     publish,
     read,
+    replace,
 )
-from vaultlayer.keys.provider import MemoryProvider
+from vaultlayer.keys.provider import MemoryProvider, check_oldest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
 
 SCHEME = "local"
 FIRST_KEY = "1"
+UNKNOWN = ""
 
 ARGON2ID = {"name": "argon2id", "memory_kib": 64 * 1024, "iterations": 3, "lanes": 4}
 SCRYPT = {"name": "scrypt", "n": 2**17, "r": 8, "p": 1}
@@ -52,7 +58,17 @@ WEAK_KDF_FOR_TESTS = {"name": "scrypt", "n": 2, "r": 1, "p": 1}
 
 
 class LocalKeyring(MemoryProvider):
-    """A keyring file, opened: the provider of ``local:PATH``."""
+    """A keyring file, opened: the provider of ``local:PATH``.
+
+    Its versions are the names in the file, which is read again whenever it was replaced: what
+    another process added or destroyed counts in this one too.
+    """
+
+    def __init__(self, path: Path, name: str, passphrase: Callable[[], str]) -> None:
+        self.name = name
+        self._path = path
+        self._passphrase = passphrase
+        self._read()
 
     @classmethod
     def open(cls, uri: str, *, passphrase: Callable[[], str], base: Path) -> LocalKeyring:
@@ -62,9 +78,7 @@ class LocalKeyring(MemoryProvider):
         KeyUnavailable when the passphrase is not the one it was written with, IntegrityError
         when a key in it was altered.
         """
-        path = base / uri.removeprefix(f"{SCHEME}:")
-        document = read(path)
-        return cls(_unlock(path, document, passphrase), name=uri)
+        return cls(base / uri.removeprefix(f"{SCHEME}:"), uri, passphrase)
 
     @classmethod
     def create(
@@ -80,35 +94,94 @@ class LocalKeyring(MemoryProvider):
                 "the keyring's passphrase is empty",
                 hint="set VAULTLAYER_PASSPHRASE, or VAULTLAYER_PASSPHRASE_FILE to a file with it",
             )
-        document = _lock(passphrase, kdf_for_tests)
+        kdf, stretched = _new_kdf(passphrase, kdf_for_tests)
         del passphrase
-        publish(path, json.dumps(document, indent=2) + "\n")
+        publish(path, _lock(kdf, stretched, {FIRST_KEY: os.urandom(32)}))
+
+    def wrap(self, plaintext: bytes, aad: bytes) -> bytes:
+        self._read_if_changed()
+        return super().wrap(plaintext, aad)
+
+    def unwrap(self, blob: bytes, aad: bytes) -> bytes:
+        self._read_if_changed()
+        return super().unwrap(blob, aad)
+
+    def version_of(self, blob: bytes) -> str:
+        return self._names.get(super().version_of(blob), UNKNOWN)
+
+    def versions(self) -> list[str]:
+        self._read_if_changed()
+        return [self._names[key_id] for key_id in super().versions() if key_id in self._names]
+
+    def rotate(self) -> str:
+        with exclusive(self._path):
+            kdf, stretched, keys = self._unlocked()
+            name = str(1 + max(int(name) for name in keys))
+            text = _lock(kdf, stretched, {**keys, name: os.urandom(32)})
+            del stretched, keys
+            replace(self._path, text)
+        self._read()
+        return name
+
+    def destroy(self, version: str) -> datetime:
+        """Rewrite the file without the key. Copies of the old file, and the disk's own freed
+        blocks, keep it: their end is the operator's to see to."""
+        with exclusive(self._path):
+            check_oldest(self, version)
+            kdf, stretched, keys = self._unlocked()
+            del keys[version]
+            text = _lock(kdf, stretched, keys)
+            del stretched, keys
+            replace(self._path, text)
+        self._read()
+        return datetime.now(UTC)
+
+    def _read_if_changed(self) -> None:
+        if fingerprint(self._path) != self._seen:
+            self._read()
+
+    def _read(self) -> None:
+        self._seen = fingerprint(self._path)  # first: a change while reading is read again
+        _, _, keys = self._unlocked()
+        self._ring = {key_id_for(key): AESGCM(key) for key in keys.values()}
+        self._names = {key_id_for(key).hex(): name for name, key in keys.items()}
+
+    def _unlocked(self) -> tuple[dict[str, Any], bytes, dict[str, bytes]]:
+        """The file's KDF, the stretched passphrase, and the keys by name, the active one last."""
+        document = read(self._path)
+        stretched = _stretch_for(self._path, document["kdf"], self._passphrase())
+        cipher, key_id = AESGCM(stretched), key_id_for(stretched)
+        names = sorted(document["keys"], key=lambda name: (name == document["active"], int(name)))
+        try:
+            keys = {name: _unlock_key(self._path, document, name, cipher, key_id) for name in names}
+        except VaultLayerError:
+            del stretched
+            raise
+        return document["kdf"], stretched, keys
 
 
-def _lock(passphrase: str, kdf_for_tests: dict[str, Any] | None) -> Document:
-    """A document with one new key."""
+def _new_kdf(
+    passphrase: str, kdf_for_tests: dict[str, Any] | None
+) -> tuple[dict[str, Any], bytes]:
+    """The parameters of a new file, and the passphrase stretched with them."""
     salt = {"salt": base64.b64encode(os.urandom(SALT_BYTES)).decode()}
     try:
         kdf = (kdf_for_tests or ARGON2ID) | salt
-        stretched = _stretch(passphrase, kdf)
+        return kdf, _stretch(passphrase, kdf)
     except UnsupportedAlgorithm:
         kdf = SCRYPT | salt
-        stretched = _stretch(passphrase, kdf)
-    document: Document = {"version": VERSION, "kdf": kdf, "keys": {FIRST_KEY: {}}}
-    document["active"] = FIRST_KEY
-    aad = _key_aad(document, FIRST_KEY)
-    blob = seal(AESGCM(stretched), key_id_for(stretched), aad, os.urandom(32))
-    document["keys"][FIRST_KEY]["wrapped"] = base64.b64encode(blob).decode()
-    return document
+        return kdf, _stretch(passphrase, kdf)
 
 
-def _unlock(path: Path, document: Document, passphrase: Callable[[], str]) -> list[bytes]:
-    """The keys, the active one first."""
-    stretched = _stretch_for(path, document["kdf"], passphrase())
+def _lock(kdf: dict[str, Any], stretched: bytes, keys: dict[str, bytes]) -> str:
+    """The text of a file that holds ``keys``; the last one is active."""
+    document: Document = {"version": VERSION, "kdf": kdf, "keys": {name: {} for name in keys}}
+    document["active"] = list(keys)[-1]
     cipher, key_id = AESGCM(stretched), key_id_for(stretched)
-    del stretched
-    names = sorted(document["keys"], key=lambda name: (name != document["active"], name))
-    return [_unlock_key(path, document, name, cipher, key_id) for name in names]
+    for name, key in keys.items():
+        blob = seal(cipher, key_id, _key_aad(document, name), key)
+        document["keys"][name]["wrapped"] = base64.b64encode(blob).decode()
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _stretch_for(path: Path, kdf: dict[str, Any], passphrase: str) -> bytes:

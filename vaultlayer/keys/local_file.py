@@ -7,10 +7,14 @@ import json
 import os
 import stat
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaultlayer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VERSION = 1
 SALT_BYTES = 16
@@ -76,11 +80,47 @@ def _check_form(document: Document) -> None:
         and all(type(value) is int and value > 0 for value in numbers.values())
         and len(decode(kdf["salt"])) == SALT_BYTES
         and all(isinstance(key["wrapped"], str) for key in keys.values())
+        and all(name.isascii() and name.isdigit() for name in keys)
         and document["active"] in keys
     )
     memory_kib = numbers.get("memory_kib", 0) + numbers.get("n", 0) * numbers.get("r", 0) // 8
     if not well_formed or memory_kib > _MOST_MEMORY_KIB:
         raise ValueError
+
+
+def fingerprint(path: Path) -> tuple[int, int, int]:
+    """What differs once another process put a new file in this one's place."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0, 0)  # reading it will say what is wrong
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """One process at a time rewrites the files of this folder; a killed one holds up nobody."""
+    if os.name != "posix":
+        yield
+        return
+    from fcntl import LOCK_EX, flock
+
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        flock(handle, LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def replace(path: Path, text: str) -> None:
+    """Put a file in the place of the one that is there, whole or not at all, on disk after."""
+    try:
+        temporary = _write_aside(path, text)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _not_written(path, error) from None
 
 
 def publish(path: Path, text: str) -> None:
@@ -97,24 +137,38 @@ def publish(path: Path, text: str) -> None:
             hint="it may be the only key to your data: move it away yourself if it is not needed",
         ) from None
     except OSError as error:
-        raise ConfigurationError(
-            f"{path} can't be written ({type(error).__name__})",
-            hint="its folder must exist, be writable, and be on a file system with hard links",
-        ) from None
+        raise _not_written(path, error) from None
 
 
 def _link_new(path: Path, text: str) -> None:
     """A hard link, not a rename: a rename would replace a file that is there."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    temporary = _write_aside(path, text)
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def _write_aside(path: Path, text: str) -> Path:
+    """A temporary file beside ``path``, mode 0600, on disk; none is left when it can't be."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)
-    finally:
-        Path(temporary).unlink()
-    _sync_folder(path.parent)
+    except BaseException:
+        Path(name).unlink()
+        raise
+    return Path(name)
+
+
+def _not_written(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} can't be written ({type(error).__name__})",
+        hint="its folder must exist, be writable, and be on a file system with hard links",
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,43 +20,57 @@ ENTRY_POINT_GROUP = "vaultlayer.key_providers"
 
 
 class KeyProvider(Protocol):
-    """Wraps and unwraps KEKs with a key that stays inside.
+    """Wraps and unwraps KEKs with a key that stays inside and has versions, one an epoch.
 
-    ``unwrap`` raises KeyUnavailable when the provider can't be reached or doesn't have the key,
-    IntegrityError when the blob or its ``aad`` is not what ``wrap`` was given.
+    KeyUnavailable: the provider can't be reached, or doesn't have the key. IntegrityError: the
+    blob or its ``aad`` is not what ``wrap`` was given. A blob names its version.
     """
 
     @property
     def name(self) -> str:
         """What the settings call it, e.g. ``local:keyring.json``; stored with each KEK."""
 
-    def wrap(self, plaintext: bytes, aad: bytes) -> bytes: ...
+    def wrap(self, plaintext: bytes, aad: bytes) -> bytes:
+        """Under the newest version, whichever process added it."""
 
     def unwrap(self, blob: bytes, aad: bytes) -> bytes: ...
 
+    def version_of(self, blob: bytes) -> str:
+        """The version that wrapped a blob, without asking anybody."""
+
+    def versions(self) -> list[str]:
+        """The versions that still unwrap, oldest first; the last one wraps. [] before the first."""
+
+    def rotate(self) -> str:
+        """Add a version (the first, where there is none) and return its name.
+
+        It wraps from now on; the others only unwrap.
+        """
+
+    def destroy(self, version: str) -> datetime:
+        """Destroy the oldest version; from the moment returned nobody can bring it back.
+
+        It unwraps nothing any more when this returns. ConfigurationError for every other
+        version: what is newer may still be needed, and what wraps always is.
+        """
+
 
 class MemoryProvider:
-    """32-byte provider keys in this process's memory; the first wraps, all unwrap.
+    """32-byte provider keys in this process's memory, oldest first; the last one wraps.
 
     A blob is an envelope of version 1 whose place is the ``aad``, so it names its key.
     """
 
     def __init__(self, keys: Iterable[bytes] = (), name: str = "memory:") -> None:
-        ring = {key_id_for(key): AESGCM(key) for key in keys or (os.urandom(32),)}
         self.name = name
-        self._active = next(iter(ring))
-        self._ring = ring
+        self._ring = {key_id_for(key): AESGCM(key) for key in keys or (os.urandom(32),)}
 
     def wrap(self, plaintext: bytes, aad: bytes) -> bytes:
-        return seal(self._ring[self._active], self._active, aad, plaintext)
+        key_id, cipher = next(reversed(self._ring.items()))
+        return seal(cipher, key_id, aad, plaintext)
 
     def unwrap(self, blob: bytes, aad: bytes) -> bytes:
-        try:
-            cipher = self._ring.get(key_id_of(blob))
-        except PlaintextFound:
-            raise IntegrityError(
-                "a wrapped KEK is damaged", hint="restore the key tables from a backup"
-            ) from None
+        cipher = self._ring.get(_key_id_of(blob))
         if cipher is None:
             raise KeyUnavailable(
                 f"{self.name} doesn't hold the key that wrapped this KEK",
@@ -63,8 +78,44 @@ class MemoryProvider:
             )
         return open_sealed(cipher, aad, blob)
 
+    def version_of(self, blob: bytes) -> str:
+        return _key_id_of(blob).hex()
+
+    def versions(self) -> list[str]:
+        return [key_id.hex() for key_id in self._ring]
+
+    def rotate(self) -> str:
+        key = os.urandom(32)
+        key_id = key_id_for(key)
+        self._ring[key_id] = AESGCM(key)
+        return key_id.hex()
+
+    def destroy(self, version: str) -> datetime:
+        check_oldest(self, version)
+        del self._ring[bytes.fromhex(version)]
+        return datetime.now(UTC)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+
+def check_oldest(provider: KeyProvider, version: str) -> None:
+    """ConfigurationError unless ``destroy`` may take this version."""
+    known = provider.versions()
+    if version not in known[:-1][:1]:
+        raise ConfigurationError(
+            f"{provider.name} doesn't destroy version {version!r}: it isn't the oldest of several",
+            hint=f"its versions, oldest first: {', '.join(known) or 'none'}; the last one wraps",
+        )
+
+
+def _key_id_of(blob: bytes) -> bytes:
+    try:
+        return key_id_of(blob)
+    except PlaintextFound:
+        raise IntegrityError(
+            "a wrapped KEK is damaged", hint="restore the key tables from a backup"
+        ) from None
 
 
 def open_provider(uri: str, *, passphrase: Callable[[], str], base: Path) -> KeyProvider:
