@@ -7,21 +7,41 @@ import secrets
 import socket
 import warnings
 from contextlib import contextmanager
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
+from vaultlayer import testing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from vaultlayer.vault import Vault
+
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 MARIADB = "mysql+pymysql://root@127.0.0.1:3306/test"
+
+
+def _checked(read: Callable[[Vault], list[dict[str, Any]]]) -> Any:
+    """``audit_events`` that holds every record it reads against the event schema."""
+
+    @wraps(read)
+    def audit_events(vault: Vault) -> list[dict[str, Any]]:
+        events = read(vault)
+        testing.check_events(events)
+        return events
+
+    return audit_events
+
+
+testing.audit_events = _checked(testing.audit_events)  # before any test imports it
 
 
 def missing(part: str) -> NoReturn:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vaultlayer.access.context import CURRENT, PINNED, no_access
 from vaultlayer.access.grants import NO_REF, Grant, refusal
 from vaultlayer.access.snapshot import Decision
+from vaultlayer.audit.event import trace_id
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm import batch, loading
 
@@ -36,6 +37,7 @@ class Access:
 
     __slots__ = (
         "__weakref__",
+        "_bearer",
         "_context",
         "_entered",
         "_number",
@@ -63,6 +65,7 @@ class Access:
         reason: str = "",
         session: Session | None = None,
         request_id: str = "",
+        token: str = "",
     ) -> None:
         self.vault: Vault = vault
         self.principal: Principal = principal
@@ -80,6 +83,7 @@ class Access:
         self._token: Token[Access | None] | None = None
         self._number: int | None = None
         self._context = {"purpose": purpose, "reason": reason, "request": request_id}
+        self._bearer = token  # digest of the bearer token
 
     def __repr__(self) -> str:
         return f"<Access for {self.purpose!r}{' closed' if self.closed else ''}>"
@@ -188,17 +192,20 @@ class Access:
 
     def _journal_number(self) -> int:
         if self._number is None:
-            actor = self.principal
+            actor, purpose = self.principal, self.snapshot.bundle.purposes.get(self.purpose)
             self._number = self.journal.open_access(
                 {
                     "actor": {
                         "iss": actor.iss,
                         "sub": actor.sub,
                         "client": actor.client,
+                        "token": self._bearer,
                         "roles": sorted(actor.roles),
                         "tenant": actor.tenant or "",
                     },
+                    "basis": purpose.basis if purpose else "",
                     "policy": self.snapshot.digest,
+                    "trace": trace_id(),
                     **self._context,
                 }
             )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64encode
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaultlayer.audit.event import SCHEMA
 from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from vaultlayer.vault import Vault
 
-__all__ = ["assert_no_plaintext", "audit_events"]
+__all__ = ["assert_no_plaintext", "audit_events", "check_events"]
 
 SHORTEST = 6  # bytes; what is shorter also turns up by chance in megabytes of ciphertext
 _CHUNK = 1 << 20
@@ -67,6 +69,39 @@ def audit_events(vault: Vault) -> list[dict[str, Any]]:
     logs = vault.settings.audit_directory / "log"
     shards = [path.read_bytes().split(b"\n") for path in sorted(logs.glob("*.jsonl"))]
     return [json.loads(line) for lines in shards for line in lines if line]
+
+
+def check_events(events: Iterable[Mapping[str, Any]]) -> int:
+    """Hold records against the event schema; an AssertionError names the first that doesn't fit.
+
+    The schema is ``vaultlayer/audit/event.schema.json``; the check needs ``jsonschema``.
+
+    :returns: how many records were checked.
+    """
+    try:
+        validator = import_module("jsonschema").Draft202012Validator
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "checking events needs jsonschema", hint="install it: pip install jsonschema"
+        ) from None
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    kinds = {name: place for place in schema["oneOf"] for name in _events_of(schema, place)}
+    checked = 0
+    for event in events:
+        kind = kinds.get(event.get("event", ""))
+        if kind is None:
+            raise AssertionError(f"no kind of event is called {event.get('event')!r}")
+        rules = validator({**kind, "$defs": schema["$defs"]})
+        for wrong in rules.iter_errors(event):
+            raise AssertionError(f"{event['event']}: {wrong.json_path}: {wrong.message}")
+        checked += 1
+    return checked
+
+
+def _events_of(schema: Mapping[str, Any], place: Mapping[str, str]) -> list[str]:
+    """The names of the events that one branch of the schema describes."""
+    kind = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"]["event"]
+    return list(kind.get("enum", [kind.get("const")]))
 
 
 def _forms(values: Collection[str | bytes]) -> dict[bytes, tuple[int, str]]:

@@ -18,6 +18,7 @@ from vaultlayer.access.principal import Principal
 from vaultlayer.access.snapshot import Snapshot
 from vaultlayer.access.tokens import verifier
 from vaultlayer.acting import Access
+from vaultlayer.audit.event import digest
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
 from vaultlayer.audit.recover import recover
@@ -140,8 +141,9 @@ class Vault:
         :param request_id: the application's own id of the request, for the record.
         :raises AccessDenied: the token is not valid; ``.reason`` begins with ``token_``.
         """
+        bearer = ""
         if isinstance(principal, str):
-            principal = self._verified(principal)
+            bearer, principal = digest(principal), self._verified(principal)
         if not isinstance(principal, Principal):
             raise ConfigurationError(
                 "an access needs a Principal or a bearer token",
@@ -159,6 +161,7 @@ class Vault:
             reason=reason,
             session=getattr(session, "sync_session", session),
             request_id=request_id,
+            token=bearer,
         )
 
     def reload_policy(self) -> None:

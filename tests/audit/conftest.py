@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import Engine, create_engine, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
+from vaultlayer import PersonalData, Principal, Vault, personal
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
 from vaultlayer.audit.recover import recover
@@ -29,6 +32,50 @@ CONTEXT = {
     "policy": "ab" * 32,
     "request": "r-1",
 }
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Customer(PersonalData, Base):
+    __tablename__ = "customer"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = personal("identity.name")
+    phone: Mapped[str] = personal("contact.phone", mask="last4")
+
+
+class Shop:
+    """A vault and its customers on SQLite, with short names for what the tests do to them."""
+
+    Customer = Customer
+
+    def __init__(self, vault: Vault, engine: Engine) -> None:
+        self.vault, self.engine = vault, engine
+        self.sessions = sessionmaker(engine)
+        vault.attach(self.sessions)
+        vault.create_tables(engine)
+        Base.metadata.create_all(engine)
+
+    def add(self, *names: str) -> list[Any]:
+        """The subject ids of new customers."""
+        writer = self.vault.access(Principal("shop", ["service"]), purpose="provide_service")
+        with self.sessions(expire_on_commit=False) as session, writer:
+            rows = [Customer(name=name, phone="+44 20 7946 0000") for name in names]
+            session.add_all(rows)
+            session.commit()
+            return [row.subject_id for row in rows]
+
+    def read(self, *names: str, only: Any = None, **access: Any) -> list[Any]:
+        """What support (or ``as_``) gets to see of the customers, each attribute by itself."""
+        who = access.pop("as_", None) or Principal("sam", ["support"], iss="https://id.example")
+        access.setdefault("purpose", "customer_service")
+        statement = select(Customer).order_by(Customer.id)
+        if only is not None:
+            statement = statement.where(Customer.subject_id == only)
+        with self.sessions() as session, self.vault.access(who, **access):
+            rows = session.scalars(statement).all()
+            return [getattr(row, name) for row in rows for name in names]
 
 
 class Trail:
@@ -97,6 +144,15 @@ def new_trail(tmp_path):
 def trail(new_trail):
     """An open trail."""
     return new_trail()
+
+
+@pytest.fixture
+def shop(tmp_path, policies):
+    """A shop under the starter policies."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    with Vault.ephemeral(policies=policies) as vault:
+        yield Shop(vault, engine)
+    engine.dispose()
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_an_access_becomes_one_event_that_says_who_what_and_why(trail, refs):
         "refs": [base64.urlsafe_b64encode(ref).rstrip(b"=").decode()],
         "count": 1,
         "decision": "allow",
+        "outcome": "success",
         "journal": {"shard": trail.log.shard, "segment": 0, "first": 0, "last": 0},
         "prev": event["prev"],
     }

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from vaultlayer.audit.segment import Segment
 
-OUTCOMES = frozenset({"allow", "mask", "deny"})
+# What came of it, as the journal has it → the decision and the outcome that the event tells.
+# "error": it was allowed, and then the value could not be opened.
+OUTCOMES = {
+    "allow": ("allow", "success"),
+    "mask": ("mask", "success"),
+    "deny": ("deny", "refused"),
+    "error": ("allow", "error"),
+}
 
 Kind = tuple[str, tuple[str, ...], str, str, str]  # entity, fields, action, outcome, reason
 
@@ -38,14 +45,16 @@ class Spec:
         """A new spec of an access; its names are bounded like all texts in the log."""
         entity, fields, action, outcome, reason = kind
         if outcome not in OUTCOMES:
-            raise ConfigurationError("an outcome is allow, mask or deny")
+            raise ConfigurationError("an outcome is allow, mask, deny or error")
         names = tuple(clip(name) for name in fields)
         told = clip(entity), names, clip(action), outcome, clip(reason)
         return cls(number, access.number, access.context, *told)
 
     def event(self) -> dict[str, Any]:
         """What all events about this spec's slots say alike; the fields come later."""
-        told = {"event": self.action, "decision": self.outcome, "entity": self.entity}
+        decision, outcome = OUTCOMES[self.outcome]
+        told = {"event": self.action, "decision": decision, "outcome": outcome}
+        told["entity"] = self.entity
         if self.reason:
             told["reason_code"] = self.reason
         return {**self.context, **told}

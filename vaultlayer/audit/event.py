@@ -2,13 +2,18 @@
 
 Records are canonical JSON (RFC 8785): keys sorted, no spaces, UTF-8, integers only.
 They hold names, codes and pseudonyms (``log_ref``), never a value, a key or a token.
+``event.schema.json`` beside this file says which records there are, and what each holds.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import sys
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.errors import ConfigurationError
@@ -17,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSION = 1
+SCHEMA = Path(__file__).with_name("event.schema.json")
 
-_ACTOR = frozenset({"iss", "sub", "client", "roles", "tenant"})
-_CONTEXT = frozenset({"actor", "purpose", "reason", "policy", "request", "trace"})
+_ACTOR = frozenset({"iss", "sub", "client", "roles", "tenant", "token"})
+_CONTEXT = frozenset({"actor", "purpose", "basis", "reason", "policy", "request", "trace"})
+_ADDRESS = re.compile(r"[^\s<>()\",;:]+@[^\s<>()\",;:]+")
 _MAX_NAME = 256
 _MAX_REASON = 200
 _MAX_ROLES = 32
@@ -75,9 +82,10 @@ def clip(text: object, limit: int = _MAX_NAME) -> str:
 def access_context(context: Mapping[str, Any]) -> dict[str, Any]:
     """The part of an event that is known when an access opens, checked and bounded.
 
-    ``actor`` holds ``sub`` and where known ``iss, client, tenant, roles``; beside it stand
-    ``purpose`` (required), ``reason``, ``policy`` (digest), ``request`` and ``trace``. Names
-    are cut at 256 characters, the reason at 200, the roles at 32; empty ones are left out.
+    ``actor`` holds ``sub`` and where known ``iss, client, tenant, token, roles``; beside it
+    stand ``purpose`` (required), ``basis``, ``reason``, ``policy`` (digest), ``request`` and
+    ``trace``. Names are cut at 256 characters, the reason at 200, the roles at 32; empty ones
+    are left out. E-mail addresses are not kept: see ``pseudonym``.
     """
     actor = context.get("actor") or {}
     unknown = (context.keys() - _CONTEXT) | (actor.keys() - _ACTOR)
@@ -92,12 +100,47 @@ def access_context(context: Mapping[str, Any]) -> dict[str, Any]:
             hint="every record names who acts, and for what",
         )
     texts = {
-        name: clip(value, _MAX_REASON if name == "reason" else _MAX_NAME)
+        name: clip(_without_addresses(value), _MAX_REASON if name == "reason" else _MAX_NAME)
         for name, value in context.items()
         if value and name != "actor"
     }
-    names = {name: clip(value) for name, value in actor.items() if value and name != "roles"}
+    names = {
+        name: clip(pseudonym(value)) for name, value in actor.items() if value and name != "roles"
+    }
     return {**texts, "actor": {**names, "roles": _roles(actor.get("roles") or ())}}
+
+
+def pseudonym(name: str) -> str:
+    """An actor's name as the log keeps it: an opaque id as it is, an e-mail address as a digest.
+
+    Some identity providers use the address as ``sub``. Its digest (128 bits of SHA-256) is the
+    same in every record, so that a question by the address finds them.
+    """
+    return digest(name) if "@" in name else name
+
+
+def digest(text: str) -> str:
+    """128 bits of a text's SHA-256, marked as what it is."""
+    whole = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
+    return f"sha256:{urlsafe_b64encode(whole)[:22].decode()}"
+
+
+def trace_id() -> str:
+    """The id of the OpenTelemetry trace at hand, 32 hexadecimal digits; "" where there is none.
+
+    The library is asked only where the application has imported it.
+    """
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return ""
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else ""
+
+
+def _without_addresses(text: object) -> object:
+    if isinstance(text, str) and "@" in text:
+        return _ADDRESS.sub("[e-mail address]", text)
+    return text
 
 
 def _roles(roles: Any) -> list[str]:

@@ -131,7 +131,7 @@ def _logged(path: Path, segment: int) -> _Logged:
 
 
 def _key(event: Mapping[str, Any], ref: str) -> tuple[object, ...]:
-    names = ("access", "entity", "event", "decision", "reason_code")
+    names = ("access", "entity", "event", "decision", "outcome", "reason_code")
     return (*(event.get(name) for name in names), ref)
 
 
