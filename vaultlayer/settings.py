@@ -24,6 +24,7 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "vault": frozenset({"database", "policies"}),
     "keys": frozenset({"provider", "ttl", "region"}),
     "audit": frozenset({"directory", "durability"}),
+    "watch": frozenset({"url"}),
     "tokens": frozenset(
         {"issuer", "audience", "algorithms", "key", "jwks", "secret_file", "roles_claim"}
     ),
@@ -42,6 +43,7 @@ class Settings:
     durability: Literal["process", "power"] = "process"
     key_ttl: float = 60.0
     region: str = ""
+    watch: str | None = field(default=None, repr=False)
     tokens: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -77,6 +79,9 @@ class Settings:
             durability=_durability(file, audit),
             key_ttl=_seconds(file, keys.get("ttl", 60.0)),
             region=_text(file, keys, "keys", "region", ""),
+            watch=os.environ.get("VAULTLAYER_WATCH")
+            or _text(file, document.get("watch", {}), "watch", "url", "")
+            or None,
             tokens=document.get("tokens", {}),
         )
 

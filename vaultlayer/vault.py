@@ -29,6 +29,7 @@ from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import MemoryProvider, open_provider
 from vaultlayer.orm import session as listeners
 from vaultlayer.settings import Settings, secret
+from vaultlayer.watch import KEY, Watch
 
 if TYPE_CHECKING:
     import os
@@ -58,6 +59,8 @@ class Vault:
             settings.audit_directory, durability=settings.durability, log=self._log
         )
         self.audit: Audit = Audit(self)
+        self.watch: Watch = Watch.open(settings.watch)
+        self.watch.on(KEY, self.keys.forget)
         self._finalizer = finalize(self, _finish, self.journal, self._log)
 
     @classmethod
@@ -102,7 +105,8 @@ class Vault:
 
     def close(self) -> None:
         """Write what the journal still holds into the log, and let go of the files."""
-        self.keys.cached.clear()
+        self.watch.close()
+        self.keys.forget()
         try:
             self.journal.close()
         finally:

@@ -22,6 +22,7 @@ from vaultlayer.keys.records import (
     new_subject_keys,
     open_subject_keys,
 )
+from vaultlayer.watch import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -117,6 +118,14 @@ class Keys:
     def remember(self, keys: Iterable[SubjectKey]) -> None:
         """Put keys into ``cached``; the oldest leave when there are too many or they expired."""
         self._remember({key.key_id: key for key in keys})
+
+    def forget(self, key_ids: str = EVERYTHING) -> None:
+        """Drop keys from ``cached``: ids in hexadecimal, separated by spaces; or all of them."""
+        with self._lock:
+            if key_ids == EVERYTHING:
+                self.cached.clear()
+            for key_id in key_ids.split():
+                self.cached.pop(bytes.fromhex(key_id), None)
 
     def index_key(
         self, connection: Connection, tenant: str, entity: str, field: str, index: str
