@@ -17,7 +17,8 @@ import structlog
 from vaultlayer.audit.event import canonical
 from vaultlayer.audit.files import File
 from vaultlayer.audit.journal import Journal
-from vaultlayer.audit.log import GENESIS, Log
+from vaultlayer.audit.log import Log
+from vaultlayer.audit.shard import GENESIS
 from vaultlayer.audit.verify import verify
 from vaultlayer.errors import AuditUnavailable, ConfigurationError
 

@@ -10,7 +10,7 @@ from vaultlayer.audit.event import clip
 from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from vaultlayer.audit.segment import Segment
@@ -75,6 +75,13 @@ class Access:
         """The lines that define all its specs so far."""
         for place, spec in enumerate(self.specs.values()):
             yield definition(spec, first=place == 0)
+
+
+def definitions_of(accesses: Iterable[Access]) -> Iterator[dict[str, Any]]:
+    """What a new segment's file begins with: the specs of those accesses that are open."""
+    for access in accesses:
+        if access.closed_in is None:
+            yield from access.definitions()
 
 
 def definition(spec: Spec, *, first: bool) -> dict[str, Any]:

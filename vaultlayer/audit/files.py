@@ -55,6 +55,7 @@ class File:
 
     def __init__(self, path: Path, flags: int) -> None:
         self.descriptor = -1
+        self._path = path
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
         status = os.fstat(self.descriptor)
         self._identity = status.st_dev, status.st_ino
@@ -73,7 +74,7 @@ class File:
         return status.st_nlink > 0
 
     def check(self) -> bool:
-        """Make sure the file is still there and ends where we left it.
+        """Make sure the file is still in its place and ends where we left it.
 
         A write that was interrupted (by a signal's exception, a full disk) is settled: cut
         off when only a part of it arrived. True when all of it had arrived after all.
@@ -84,8 +85,8 @@ class File:
             status = os.fstat(self.descriptor)
             if (status.st_dev, status.st_ino) != self._identity:
                 self.broken = "a file of the audit trail was closed while it was in use"
-            elif not status.st_nlink:
-                self.broken = "a file of the audit trail was removed while it was in use"
+            elif not status.st_nlink or not self._in_place():
+                self.broken = "a file of the audit trail was removed or moved while it was in use"
             elif not self.size <= status.st_size <= self._expected:
                 self.broken = "a file of the audit trail was changed by someone else"
             elif self.size < status.st_size < self._expected:
@@ -97,6 +98,14 @@ class File:
         arrived = status.st_size == self._expected != self.size
         self._expected = self.size = status.st_size if arrived else self.size
         return arrived
+
+    def _in_place(self) -> bool:
+        """Whether its name still leads to it: no one renamed it, nor the folders above it."""
+        try:
+            status = os.stat(self._path)  # noqa: PTH116 - one call, no object a check
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
 
     def write(self, data: bytes) -> None:
         """Append in one system call; in the kernel when this returns. Call ``check`` before."""

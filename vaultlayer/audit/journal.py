@@ -5,17 +5,17 @@ from __future__ import annotations
 import struct
 import time
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vaultlayer.audit.definitions import Access, Kind, Spec, definition
+from vaultlayer.audit.definitions import Access, Kind, Spec, definition, definitions_of
 from vaultlayer.audit.event import access_context, timestamp
 from vaultlayer.audit.files import Durability, Guard, at_exit_and_fork, folder, unavailable
-from vaultlayer.audit.segment import Segment
-from vaultlayer.audit.slots import events_of, refs_by_spec
-from vaultlayer.errors import ConfigurationError
+from vaultlayer.audit.segment import Segment, misuse
+from vaultlayer.audit.tell import tell_access, tell_segment
+from vaultlayer.errors import AuditUnavailable, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from vaultlayer.audit.log import Log
@@ -32,11 +32,12 @@ class Journal:
     else it raises ``AuditUnavailable``. Any thread may use it. A forked child goes on in a
     journal of its own, its open accesses included.
 
-    ``append`` is bound to the current segment: fetch it anew for each batch of reads. One
-    kept longer stays correct and gets slower.
+    ``append`` is bound to the current segment: fetch it anew for each batch of reads.
     """
 
     append: Callable[[bytes, bytes], None]
+    _changing: Guard
+    _settling: Guard
 
     def __init__(self, directory: Path, *, durability: Durability = "process", log: Log) -> None:
         self._folder = folder(directory, "journal")
@@ -60,8 +61,7 @@ class Journal:
         told["access"] = f"{self._shard}.{number}"
         told["opened"] = timestamp(time.time())
         segment = self._segment
-        start = segment.position() if segment else 0
-        self._accesses[number] = Access(number, told, segment, start)
+        self._accesses[number] = Access(number, told, segment, segment.position() if segment else 0)
         return number
 
     def spec(
@@ -99,7 +99,7 @@ class Journal:
             except ValueError:  # retired while we were at it
                 continue
             except (IndexError, TypeError):
-                raise _misuse() from None
+                raise misuse() from None
             refs = refs[done:]
             if refs:
                 self._roll(segment)
@@ -120,7 +120,7 @@ class Journal:
         with self._settling:
             self._log_full()
             if self._segment is not None:
-                self._log_access(opened, self._segment)
+                tell_access(self._log, opened, self._segment)
 
     def close(self) -> None:
         """Log all notes and delete the journal's files; what comes later is refused."""
@@ -134,6 +134,28 @@ class Journal:
             for segment in self._full:
                 segment.map.close()
             self._log_full()
+
+    def watch(self) -> None:
+        """Refuse from now on when someone took the files away: storing to memory doesn't fail."""
+        segment = self._segment
+        if segment is not None and not segment.map.closed:
+            try:
+                self._log.check()
+                with self._changing:
+                    segment.check()
+            except AuditUnavailable:
+                segment.map.close()
+                raise
+
+    def rotate(self) -> None:
+        """Go on in a new shard of the log: what was noted for the old one is logged there."""
+        with self._settling:
+            with self._changing:
+                if self._segment is None:
+                    return
+                self._begin_segment(self._log.begin_next())
+            self._log_full()
+            self._log.turn()
 
     def release(self) -> None:
         """Let go of all files as they are. In a forked child: its own are made at first use."""
@@ -179,7 +201,7 @@ class Journal:
 
     def _append_elsewhere(self, spent: Segment, prefix: bytes, ref: bytes, why: Exception) -> None:
         if not (isinstance(why, StopIteration) or spent.map.closed):
-            raise _misuse() from None
+            raise misuse() from None
         self._roll(spent)  # it is full, or was retired meanwhile
         self.append(prefix, ref)
 
@@ -196,20 +218,16 @@ class Journal:
                 raise unavailable(_CLOSED)
             if self._segment is not spent:
                 return
-            self._shard = self._log.ready()
-            number = spent.number + 1 if spent else 0
-            definitions = self._definitions()
-            segment = Segment(self._folder, self._shard, number, definitions, power=self._power)
-            self._use(segment)
-            if spent:
-                self._full.append(spent)
+            self._begin_segment(self._log.ready())
         self._retire()
 
-    def _definitions(self) -> Iterator[dict[str, Any]]:
-        """What a new segment's file begins with: the specs of all open accesses."""
-        for access in list(self._accesses.values()):
-            if access.closed_in is None:
-                yield from access.definitions()
+    def _begin_segment(self, shard: str) -> None:
+        spent, self._shard = self._segment, shard
+        number = spent.number + 1 if spent else 0
+        lines = definitions_of(list(self._accesses.values()))
+        self._use(Segment(self._folder, shard, number, lines, power=self._power))
+        if spent:
+            self._full.append(spent)
 
     def _retire(self) -> None:
         with self._settling:
@@ -218,24 +236,10 @@ class Journal:
     def _log_full(self) -> None:
         while self._full:
             segment = self._full[0]
-            refs = refs_by_spec(segment.retire())
-            events = events_of(refs, self._specs, segment.place(0, segment.position()))
-            if events:
-                self._log.write_all(events)
+            tell_segment(self._log, segment, self._specs)
             self._full.pop(0)
             self._forget(segment.number)
             segment.delete()
-
-    def _log_access(self, access: Access, segment: Segment) -> None:
-        start = access.start if access.segment is segment else 0
-        slots = segment.read(start)
-        specs = {spec.number: spec for spec in list(access.specs.values())}
-        found = refs_by_spec(slots)
-        mine = {number: refs for number, refs in found.items() if number in specs}
-        events = events_of(mine, specs, segment.place(start, start + len(slots)))
-        if events:
-            self._log.write_all(events)
-            segment.clear(start, slots, found, specs)
 
     def _forget(self, logged: int) -> None:
         """Drop accesses closed before the segment just logged; it had their last notes."""
@@ -244,7 +248,3 @@ class Journal:
                 self._accesses.pop(access.number, None)
                 for spec in list(access.specs.values()):
                     self._specs.pop(spec.number, None)
-
-
-def _misuse() -> Exception:
-    return ConfigurationError("a note is a 4-byte prefix of spec() and a 16-byte ref")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vaultlayer.audit.event import canonical
 from vaultlayer.audit.files import File, sync_folder, unavailable
 from vaultlayer.audit.slots import SLOT
-from vaultlayer.errors import AuditUnavailable
+from vaultlayer.errors import AuditUnavailable, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ class Segment:
         *,
         power: bool,
     ) -> None:
-        self.number, self._shard = number, shard
+        self.number, self.shard = number, shard
         self._size = SLOTS * SLOT.size
         self._power = power
         self._paths = [folder / f"{shard}.{number}.{suffix}" for suffix in ("slots", "jsonl")]
@@ -64,11 +64,15 @@ class Segment:
     def define(self, definitions: Iterable[Mapping[str, object]]) -> None:
         """Append definitions in one write; they are in the kernel when this returns."""
         data = b"".join([canonical(definition) + b"\n" for definition in definitions])
-        self._slots.check()
-        self._definitions.check()
+        self.check()
         self._definitions.write(data)
         if self._power:
             self._definitions.sync()
+
+    def check(self) -> None:
+        """``AuditUnavailable`` when its files were removed, moved or changed by someone else."""
+        self._slots.check()
+        self._definitions.check()
 
     @property
     def usable(self) -> bool:
@@ -100,7 +104,7 @@ class Segment:
     def place(self, start: int, end: int) -> dict[str, object]:
         """How an event names the slots from byte ``start`` up to ``end``."""
         first, last = start // SLOT.size, end // SLOT.size - 1
-        return {"shard": self._shard, "segment": self.number, "first": first, "last": last}
+        return {"shard": self.shard, "segment": self.number, "first": first, "last": last}
 
     def read(self, start: int) -> bytes:
         """The slots from byte ``start`` up to the position, mapped or not."""
@@ -158,3 +162,8 @@ class Segment:
         for path in self._paths:
             with suppress(OSError):
                 path.unlink()
+
+
+def misuse() -> ConfigurationError:
+    """What is said of a note that no slot can hold."""
+    return ConfigurationError("a note is a 4-byte prefix of spec() and a 16-byte ref")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vaultlayer.audit.event import canonical
 from vaultlayer.audit.files import unavailable
-from vaultlayer.audit.log import GENESIS
+from vaultlayer.audit.shard import GENESIS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
