@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 CONFIG_VARIABLE = "VAULTLAYER_CONFIG"
 DEFAULT_FILE = "vaultlayer.toml"
@@ -26,7 +26,8 @@ _TABLES: Mapping[str, frozenset[str]] = {
     "audit": frozenset({"directory", "durability"}),
     "watch": frozenset({"url"}),
     "tokens": frozenset(
-        {"issuer", "audience", "algorithms", "key", "jwks", "secret_file", "roles_claim"}
+        {"issuer", "audience", "algorithms", "key", "jwks", "secret_file", "typ", "leeway"}
+        | {"roles_claim", "roles", "tenant_claim", "tenant", "region_claim", "region"}
     ),
 }
 
@@ -44,7 +45,7 @@ class Settings:
     key_ttl: float = 60.0
     region: str = ""
     watch: str | None = field(default=None, repr=False)
-    tokens: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    tokens: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Settings:
@@ -82,7 +83,7 @@ class Settings:
             watch=os.environ.get("VAULTLAYER_WATCH")
             or _text(file, document.get("watch", {}), "watch", "url", "")
             or None,
-            tokens=document.get("tokens", {}),
+            tokens=document.get("tokens", ()),
         )
 
 
@@ -111,12 +112,13 @@ def secret(name: str) -> Callable[[], str]:
 def _refuse_unknown(file: Path, document: Mapping[str, Any]) -> None:
     for table, content in document.items():
         known = _TABLES.get(table)
-        if known is None or not isinstance(content, dict):
+        tables = content if isinstance(content, list) and table == "tokens" else [content]
+        if known is None or not all(isinstance(each, dict) for each in tables):
             raise ConfigurationError(
                 f"{file}: [{table}] is not a table of these settings",
                 hint="known tables: " + ", ".join(f"[{name}]" for name in _TABLES),
             )
-        for key in content:
+        for key in (key for each in tables for key in each):
             if key not in known:
                 raise ConfigurationError(
                     f"{file}: [{table}] has no setting {key!r}",

@@ -89,9 +89,10 @@ class Issuer:
     ) -> str:
         return jwt.encode(self.claims(**c), key or self.keys["ec"], alg, headers=header)
 
-    def sign(self, payload: object, header: dict[str, Any] | None = None) -> str:
+    def sign(self, payload: object, header: dict[str, Any] | bytes | None = None) -> str:
         """A rightly signed ES256 token over exactly this, however odd."""
-        signed = f"{self.part({'alg': 'ES256', **(header or {})})}.{self.part(payload)}"
+        head = header if isinstance(header, bytes) else {"alg": "ES256", **(header or {})}
+        signed = f"{self.part(head)}.{self.part(payload)}"
         algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
         return f"{signed}.{self.part(algorithm.sign(signed.encode(), self.keys['ec']))}"
 

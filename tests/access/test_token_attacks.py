@@ -77,6 +77,10 @@ def test_a_key_brought_along_is_not_used(issuer: Any, verify: Verify, name: str)
         ({"exp": True}, "token_expired"),
         ({"exp": 10**15}, "token_claims"),
         ({"exp": 10**400}, "token_claims"),
+        ({"exp": 9_999_999_999.5}, "token_claims"),
+        ({"exp": 1e300}, "token_claims"),
+        ({"nbf": 1.5}, "token_claims"),
+        ({"iat": 1.0}, "token_claims"),
         ({"exp": [9999999999]}, "token_malformed"),
         ({"nbf": 9_999_999_999}, "token_claims"),
         ({"nbf": "1"}, "token_claims"),
@@ -144,6 +148,27 @@ def test_a_claim_given_twice_is_malformed(issuer: Any, verify: Verify, twin: str
     issuer.refused(verify, issuer.sign(payload.encode()), "token_malformed")
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"alg": "none", "alg": "ES256"}',
+        '{"alg": "ES256", "alg": "none"}',
+        '{"alg": "ES256", "kid": "a", "kid": "b"}',
+        '{"alg": "ES256", "typ": "JWT", "typ": "at+jwt"}',
+        '{"alg": "ES256", "crit": ["b64"], "crit": []}',
+        '{"alg": "ES256", "kid": NaN}',
+        '["ES256"]',
+        "null",
+        "[" * 6000,
+    ],
+)
+def test_a_header_that_two_parsers_would_read_in_two_ways_is_malformed(
+    issuer: Any, verify: Verify, header: str
+) -> None:
+    """Rightly signed over those very bytes."""
+    issuer.refused(verify, issuer.sign(issuer.claims(), header.encode()), "token_malformed")
+
+
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("name", ["exp", "other"])
 def test_numbers_that_are_not_json_are_malformed(
@@ -175,13 +200,12 @@ def test_other_kinds_of_tokens_are_malformed(
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_change_of_a_token_is_accepted(issuer: Any, verify: Verify, data: st.DataObject) -> None:
-    """Any character replaced, dropped, doubled or added."""
+    """Any character replaced, dropped, doubled or added; a token has one spelling."""
     token = issuer.mint()
     at = data.draw(st.integers(0, len(token) - 1))
     by = data.draw(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=2))
     changed = token[:at] + by + token[at + 1 :]
-    # PyJWT accepts base64 padding after the signature, which says nothing else.
-    if changed.rstrip("=") == token:
+    if changed == token:
         return
     with pytest.raises(AccessDenied) as caught:
         verify(changed)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
 from vaultlayer.access.principal import Principal
-from vaultlayer.access.tokens import MOST_CHARACTERS
-from vaultlayer.errors import AccessDenied
+from vaultlayer.access.token_form import MOST_CHARACTERS
+from vaultlayer.access.tokens import Issuers, TokenVerifier, verifier
+from vaultlayer.errors import AccessDenied, ConfigurationError
+from vaultlayer.settings import Settings
 
 Verify = Callable[[str], Principal]
 
@@ -65,7 +68,27 @@ def test_a_secret_works_only_for_hs256(issuer: Any) -> None:
 @pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "application/at+jwt", None])
 def test_the_usual_kinds_are_accepted(issuer: Any, verify: Verify, typ: str | None) -> None:
     """RFC 7519 tokens and RFC 9068 access tokens."""
-    assert verify(issuer.mint(header={"typ": typ})).sub == "ada"
+    token = issuer.mint(header={"typ": typ}, client_id="web", jti="1")
+    assert verify(token).sub == "ada"
+
+
+@pytest.mark.parametrize("lost", ["client_id", "iat", "jti"])
+def test_an_access_token_has_all_that_rfc_9068_wants(
+    issuer: Any, verify: Verify, lost: str
+) -> None:
+    """Section 2.2; without the type those claims may be missing."""
+    claims = {"client_id": "web", "jti": "1", lost: None}
+    issuer.refused(verify, issuer.mint(header={"typ": "at+jwt"}, **claims), "token_claims")
+    assert verify(issuer.mint(**claims)).sub == "ada"
+
+
+def test_access_tokens_alone_can_be_asked_for(issuer: Any) -> None:
+    """Then an ID token of the same issuer for the same audience is of no use."""
+    strict = issuer.verifier(key=issuer.folder / "ec.pem", typ="at+jwt").verify
+    whole = {"client_id": "web", "jti": "1"}
+    assert strict(issuer.mint(header={"typ": "at+jwt"}, **whole)).client == "web"
+    for typ in ("JWT", None):
+        issuer.refused(strict, issuer.mint(header={"typ": typ}, **whole), "token_malformed")
 
 
 def test_leeway_is_zero_unless_given(issuer: Any, verify: Verify) -> None:
@@ -110,3 +133,107 @@ def test_a_huge_token_is_refused_before_it_is_looked_at(
     monkeypatch.setattr(jwt, "get_unverified_header", None)
     issuer.refused(verify, "x" * (MOST_CHARACTERS + 1), "token_malformed")
     issuer.refused(verify, issuer.mint(x="x" * 1_000_000), "token_malformed")
+
+
+@pytest.mark.parametrize("by", [b"=", b"==", b" ", b"\n"])
+def test_a_token_has_one_spelling(issuer: Any, verify: Verify, by: bytes) -> None:
+    """No padding, no white space, no stray bits after the last byte."""
+    token = issuer.mint()
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    stray = token[:-1] + letters[letters.index(token[-1]) ^ 1]
+    for other in (token + by.decode(), stray, token.replace(".", f"{by.decode()}.", 1)):
+        issuer.refused(verify, other, "token_malformed")
+
+
+def test_roles_can_be_translated(issuer: Any) -> None:
+    """What isn't in the table gives no role; a path leads into objects."""
+    verifier = issuer.verifier(
+        key=issuer.folder / "ec.pem",
+        roles_claim=["realm_access", "roles"],
+        roles={"Support Staff": "support", "Boss": "support_lead"},
+    )
+    said = {"roles": ["Support Staff", "privacy_officer", "support_lead"]}
+    principal = verifier.verify(issuer.mint(realm_access=said, roles=["auditor"]))
+    assert principal.roles == frozenset({"support"})
+    assert verifier.verify(issuer.mint(realm_access=[])).roles == frozenset()
+
+
+def test_an_issuer_can_be_kept_to_its_tenant_and_region(issuer: Any) -> None:
+    """Whatever its tokens claim; or they are read from claims of other names."""
+    key = {"key": issuer.folder / "ec.pem"}
+    own = issuer.verifier(**key, tenant="acme", region="EU")
+    told = own.verify(issuer.mint(tenant="globex", region="US"))
+    assert (told.tenant, told.region) == ("acme", "EU")
+    named = issuer.verifier(**key, tenant_claim="https://x.example/org", region_claim="zone")
+    told = named.verify(issuer.mint(**{"https://x.example/org": "globex", "zone": "US"}))
+    assert (told.tenant, told.region) == ("globex", "US")
+    assert named.verify(issuer.mint(tenant="acme")).tenant is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"roles_claim": ""}, {"roles_claim": []}, {"roles_claim": [7]}, {"tenant_claim": 7},
+        {"roles": ["support"]}, {"roles": {"a": "b,c"}}, {"roles": {"a": 7}}, {"tenant": ""},
+        {"region": "E U"}, {"typ": "JWT"}, {"leeway": True}, {"leeway": "1"},
+    ],
+)  # fmt: skip
+def test_an_odd_mapping_is_refused(issuer: Any, odd: dict[str, Any]) -> None:
+    """When the settings are read, not at the first login."""
+    with pytest.raises(ConfigurationError) as caught:
+        issuer.verifier(key=issuer.folder / "ec.pem", **odd)
+    assert caught.value.hint
+
+
+def test_several_issuers_each_with_its_own_keys(issuer: Any, tmp_path: Path) -> None:
+    """A token is held against the issuer it names, and no other one's key verifies it."""
+    other = {"issuer": "https://other.example", "audience": "app2", "algorithms": ["RS256"]}
+    first = {"issuer": issuer.name, "audience": issuer.audience, "algorithms": ["ES256"]}
+    both = verifier(
+        [{**first, "key": "ec.pem"}, {**other, "key": "rsa.pem", "tenant": "other"}], issuer.folder
+    )
+    assert both is not None
+    theirs = {"iss": "https://other.example", "aud": "app2"}
+    assert both.verify(issuer.mint()).tenant is None
+    principal = both.verify(issuer.mint(issuer.keys["rsa"], "RS256", **theirs))
+    assert (principal.iss, principal.tenant) == ("https://other.example", "other")
+    assert both.ready(issuer.mint())
+    for token, reason in [
+        (issuer.mint(**theirs), "token_signature"),
+        (issuer.mint(issuer.keys["rsa"], "RS256"), "token_signature"),
+        (issuer.mint(issuer.keys["rsa"], "RS256", iss="https://other.example"), "token_claims"),
+        (issuer.mint(iss="https://login.example.com"), "token_claims"),
+        (issuer.sign(issuer.claims(iss=["https://other.example"])), "token_claims"),
+        (issuer.mint(iss=None), "token_claims"),
+        ("a.b.c", "token_malformed"),
+    ]:
+        issuer.refused(both.verify, token, reason)
+    with pytest.raises(ConfigurationError):
+        verifier([{**first, "key": "ec.pem"}, {**first, "key": "ec.pem"}], issuer.folder)
+
+
+def test_settings_name_one_issuer_or_several(issuer: Any, tmp_path: Path) -> None:
+    """[tokens], or [[tokens]] for each; a misspelt key is refused in any of them."""
+    rest = """
+        [vault]
+        policies = "policies"
+        [keys]
+        provider = "memory:"
+        [audit]
+        directory = "audit"
+    """
+    file = tmp_path / "vaultlayer.toml"
+    table = "[[tokens]]\nissuer = 'https://{}'\naudience = 'a'\nalgorithms = ['ES256']\nkey = 'k'\n"
+    file.write_text(rest + table.format("one") + table.format("two"))
+    (tmp_path / "k").write_bytes((issuer.folder / "ec.pem").read_bytes())
+    loaded = Settings.load(file)
+    assert isinstance(verifier(loaded.tokens, loaded.folder), Issuers)
+    file.write_text(rest + table.format("one") + "[tokens.roles]\n'Staff x' = 'support'\n")
+    loaded = Settings.load(file)
+    assert isinstance(verifier(loaded.tokens, loaded.folder), TokenVerifier)
+    file.write_text(rest)
+    assert verifier(Settings.load(file).tokens, tmp_path) is None
+    for odd in (table.format("one") + "isuer = 'x'", "tokens = 7\n", "tokens = [7]\n"):
+        file.write_text(odd + rest if odd.startswith("tokens") else rest + odd)
+        with pytest.raises(ConfigurationError):
+            Settings.load(file)

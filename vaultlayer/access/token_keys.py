@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from vaultlayer.access.jwks import RemoteKeys, is_address
 from vaultlayer.errors import ConfigurationError
 
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
@@ -58,6 +59,8 @@ def read(
             "[tokens] algorithms don't go with the kind of key",
             hint=f'write a list, such as ["ES256"]; here it may hold {", ".join(sorted(known))}',
         )
+    if jwks is not None and is_address(jwks):
+        return RemoteKeys(str(jwks), lambda content: _key_set(content, wanted, str(jwks)))
     file = Path(files[0])
     content = _bytes(file)
     if jwks is not None:
@@ -90,7 +93,7 @@ def _secret(content: bytes, file: Path) -> VerificationKey:
 
 
 def _key_set(
-    content: bytes, wanted: frozenset[str], file: Path
+    content: bytes, wanted: frozenset[str], file: str | Path
 ) -> Mapping[object, VerificationKey]:
     try:
         entries = json.loads(content)["keys"]
@@ -106,7 +109,8 @@ def _key_set(
                 f"{file} has two keys with one kid", hint="give each key a kid of its own"
             )
         usable[entry["kid"]] = found
-    if not usable:
+    published = isinstance(file, str) and isinstance(entries, list)
+    if not usable and not published:  # an issuer may withdraw all its keys
         raise ConfigurationError(
             f"{file} holds no usable key for these algorithms",
             hint='it must read {"keys": [...]} with public signature keys that have a kid',
@@ -114,7 +118,7 @@ def _key_set(
     return usable
 
 
-def _entry(entry: object, wanted: frozenset[str], file: Path) -> VerificationKey | None:
+def _entry(entry: object, wanted: frozenset[str], file: str | Path) -> VerificationKey | None:
     """None for a key that is none of ours: for encryption, without kid, of an unknown kind."""
     if not isinstance(entry, dict):
         return None

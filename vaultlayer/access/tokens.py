@@ -1,32 +1,30 @@
-"""TokenVerifier: a JSON Web Token in, a Principal out (RFC 7519, RFC 8725).
+"""TokenVerifier: a JSON Web Token in, a Principal out (RFC 7519, RFC 8725, RFC 9068).
 
 The key decides which algorithms may be used with it, never the token: a public key can't be
-taken for an HMAC secret, and ``none`` is no algorithm. Keys come from a local file, never from
-the token's own ``jku``, ``x5u``, ``x5c`` or ``jwk``.
+taken for an HMAC secret, and ``none`` is no algorithm. Keys come from where ``[tokens]`` says,
+never from the token's own ``jku``, ``x5u``, ``x5c`` or ``jwk``.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jwt
 
 from vaultlayer.access import token_keys
-from vaultlayer.access.names import is_name
+from vaultlayer.access.claims import OF_ACCESS_TOKENS, claim_names
+from vaultlayer.access.jwks import RemoteKeys, is_address
 from vaultlayer.access.principal import Principal
-from vaultlayer.errors import AccessDenied, ConfigurationError
+from vaultlayer.access.token_form import ACCESS_TOKEN, StrictJWT, header_of, issuer_of, kind_of
+from vaultlayer.errors import AccessDenied, ConfigurationError, KeyUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
     from pathlib import Path
 
-# Servers refuse request headers above 8 to 16 KiB, so no real token is longer.
-MOST_CHARACTERS = 16_384
 MOST_LEEWAY = 300
 _REQUIRED = ("iss", "aud", "exp", "sub")
-# RFC 8725, section 3.11: other kinds of token signed with the same key are not for us.
-_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 
 _SAID = {
     "token_malformed": ("the token is not a well-formed JWT", "send the compact form (RFC 7515)"),
@@ -42,13 +40,40 @@ _SAID = {
 }
 
 
-class TokenVerifier:
+class Verifier:
+    """What turns a token into a principal."""
+
+    def outcome(self, token: str) -> Principal | AccessDenied | KeyUnavailable:
+        """The principal a token speaks for, or the error to raise once the token is let go of.
+
+        AccessDenied has the reason token_malformed, token_signature, token_expired or
+        token_claims; KeyUnavailable says that the issuer's published keys can't be had. Nothing
+        of the token is in either.
+        """
+        raise NotImplementedError
+
+    def ready(self, token: str) -> bool:
+        """Whether `outcome` answers at once, without waiting for the network."""
+        raise NotImplementedError
+
+    def verify(self, token: str) -> Principal:
+        """The principal, or the error of `outcome` raised, with no frame that holds the token."""
+        outcome = self.outcome(token)
+        del token
+        if isinstance(outcome, Principal):
+            return outcome
+        raise outcome
+
+
+class TokenVerifier(Verifier):
     """Verifies the tokens of one issuer for one audience.
 
     ``algorithms`` are names of RFC 7518 or RFC 8037: RS, PS and ES with 256, 384 or 512, EdDSA,
     or HS256 alone. Exactly one of ``key`` (public key in PEM), ``jwks`` (JSON Web Key Set;
     tokens must then carry a known ``kid``) and ``secret_file`` (HS256, at least 32 bytes) names
-    a local file; it is read once, here. ``leeway`` is in seconds, at most 300.
+    a local file, read once, here; ``jwks`` may be an https address instead, see `RemoteKeys`.
+    ``typ="at+jwt"`` accepts access tokens of RFC 9068 only. ``leeway`` is in seconds, at most 300.
+    The others say where the issuer puts roles, tenant and region, see `ClaimNames`.
 
     Raises ConfigurationError for an empty issuer or audience, an unknown or mixed choice of
     algorithms, and a file that doesn't hold fitting keys.
@@ -64,45 +89,48 @@ class TokenVerifier:
         jwks: str | Path | None = None,
         secret_file: str | Path | None = None,
         leeway: float = 0,
-        roles_claim: str = "roles",
+        typ: str | None = None,
+        **mapping: Any,
     ) -> None:
-        for name, text in (
-            ("issuer", issuer),
-            ("audience", audience),
-            ("roles_claim", roles_claim),
-        ):
+        for name, text in (("issuer", issuer), ("audience", audience)):
             if not isinstance(text, str) or not text:
                 raise ConfigurationError(
                     f"[tokens] {name} is not a text", hint=f"set {name}; there is no default"
                 )
-        if not 0 <= leeway <= MOST_LEEWAY:
+        if isinstance(leeway, bool) or not isinstance(leeway, (int, float)) or not (
+            0 <= leeway <= MOST_LEEWAY
+        ):  # fmt: skip
             raise ConfigurationError(
                 f"a leeway is 0 to {MOST_LEEWAY} seconds", hint="set the clocks right instead"
             )
-        self._issuer, self._audience, self._leeway = issuer, audience, leeway
-        self._roles_claim = roles_claim
+        if typ not in (None, ACCESS_TOKEN):
+            raise ConfigurationError(
+                f'[tokens] typ is not "{ACCESS_TOKEN}"', hint="set that, or leave it out"
+            )
+        self.issuer, self._audience, self._leeway = issuer, audience, leeway
+        self._only_access_tokens = typ is not None
+        self._names = claim_names(mapping)
         self._key_for = token_keys.read(algorithms, key=key, jwks=jwks, secret_file=secret_file)
 
-    def verify(self, token: str) -> Principal:
-        """The principal a token speaks for.
-
-        Raises AccessDenied with reason token_malformed, token_signature, token_expired or
-        token_claims; nothing of the token is in its text.
-        """
+    def outcome(self, token: str) -> Principal | AccessDenied | KeyUnavailable:
         outcome = self._verified(token)
-        if isinstance(outcome, Principal):
-            return outcome
-        del token
-        message, hint = _SAID[outcome]
-        raise AccessDenied(message, hint=hint, reason=outcome)
+        return outcome if isinstance(outcome, Principal) else _refusal(outcome)
 
-    def _verified(self, token: object) -> Principal | str:
-        if not isinstance(token, str) or len(token) > MOST_CHARACTERS or not token.isascii():
+    def ready(self, token: str) -> bool:
+        if not isinstance(self._key_for, RemoteKeys):
+            return True
+        header = header_of(token)
+        return header is None or self._key_for.ready(header.get("kid"))
+
+    def _verified(self, token: object) -> Principal | str | None:
+        """The principal, or why not; None when there are no keys to tell by."""
+        header = header_of(token)
+        if header is None or not isinstance(token, str):
+            return "token_malformed"
+        is_access_token = kind_of(header) == ACCESS_TOKEN
+        if self._only_access_tokens and not is_access_token:
             return "token_malformed"
         try:
-            header = jwt.get_unverified_header(token)
-            if not _is_plain(header):
-                return "token_malformed"
             found = self._key_for(header.get("kid"))
             if found is None:
                 return "token_signature"
@@ -110,49 +138,58 @@ class TokenVerifier:
                 token,
                 found.key,
                 algorithms=found.algorithms,
-                issuer=self._issuer,
+                issuer=self.issuer,
                 audience=self._audience,
                 leeway=self._leeway,
             )
+        except KeyUnavailable:
+            return None
         except jwt.PyJWTError as error:
             return _reason(error)
         except TypeError:  # PyJWT before 2.15, of a signed claim that is no number
             return "token_malformed"
-        return self._principal(claims) or "token_claims"
-
-    def _principal(self, claims: Mapping[str, Any]) -> Principal | None:
-        """None if a claim is not of the kind it should be."""
-        expires, roles = claims["exp"], claims.get(self._roles_claim, [])
-        amr, client = claims.get("amr", []), claims.get("client_id", "")
-        tenant, region = claims.get("tenant"), claims.get("region")
-        fit = (
-            _is_text(claims["sub"])
-            and all(_is_time(claims[name]) for name in ("exp", "nbf", "iat") if name in claims)
-            and _are_texts(roles)
-            and _are_texts(amr)
-            and (client == "" or _is_text(client))
-            and (tenant is None or is_name(tenant))
-            and (region is None or is_name(region))
-        )
-        if not fit:
-            return None
-        return Principal(
-            sub=claims["sub"],
-            roles=roles,
-            tenant=tenant,
-            region=region,
-            amr=amr,
-            claims=claims,
-            iss=self._issuer,
-            client=client,
-            expires=float(expires),
-        )
+        if is_access_token and not all(claims.get(name) for name in OF_ACCESS_TOKENS):
+            return "token_claims"
+        return self._names.principal(claims, self.issuer) or "token_claims"
 
 
-def verifier(settings: Mapping[str, Any], folder: Path) -> TokenVerifier | None:
-    """The verifier that ``[tokens]`` describes; None without it. Files count from ``folder``."""
-    if not settings:
-        return None
+class Issuers(Verifier):
+    """Several issuers: a token is verified by the one it says it is from, with that one's keys."""
+
+    def __init__(self, verifiers: Sequence[TokenVerifier]) -> None:
+        self._verifiers = {verifier.issuer: verifier for verifier in verifiers}
+        if len(self._verifiers) < len(verifiers):
+            raise ConfigurationError(
+                "two [[tokens]] have one issuer", hint="each issuer has one table and one audience"
+            )
+
+    def outcome(self, token: str) -> Principal | AccessDenied | KeyUnavailable:
+        verifier = self._of(token)
+        if verifier is not None:
+            return verifier.outcome(token)
+        return _refusal("token_malformed" if header_of(token) is None else "token_claims")
+
+    def ready(self, token: str) -> bool:
+        verifier = self._of(token)
+        return verifier is None or verifier.ready(token)
+
+    def _of(self, token: object) -> TokenVerifier | None:
+        issuer = issuer_of(token)
+        return self._verifiers.get(issuer) if isinstance(issuer, str) else None
+
+
+def verifier(
+    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]], folder: Path
+) -> Verifier | None:
+    """What ``[tokens]`` or several ``[[tokens]]`` describe; None without. Files count from
+    ``folder``."""
+    if isinstance(settings, Mapping):
+        return _one(settings, folder) if settings else None
+    verifiers = [_one(table, folder) for table in settings]
+    return Issuers(verifiers) if len(verifiers) > 1 else next(iter(verifiers), None)
+
+
+def _one(settings: Mapping[str, Any], folder: Path) -> TokenVerifier:
     if missing := {"issuer", "audience", "algorithms"} - settings.keys():
         raise ConfigurationError(
             f"[tokens] lacks {', '.join(sorted(missing))}",
@@ -160,37 +197,9 @@ def verifier(settings: Mapping[str, Any], folder: Path) -> TokenVerifier | None:
         )
     given = dict(settings)
     for name in ("key", "jwks", "secret_file"):
-        if isinstance(given.get(name), str):
+        if isinstance(given.get(name), str) and not (name == "jwks" and is_address(given[name])):
             given[name] = folder / given[name]
     return TokenVerifier(**given)
-
-
-class _StrictJWT(jwt.PyJWT):
-    """PyJWT that refuses what RFC 7519 and RFC 8259 leave to the parser's taste."""
-
-    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
-        try:
-            claims = json.loads(
-                decoded["payload"],
-                object_pairs_hook=_without_twins,
-                parse_constant=_refuse_constant,
-            )
-        except (ValueError, RecursionError):
-            claims = None
-        if not isinstance(claims, dict):
-            raise jwt.DecodeError
-        return claims
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError
-    return found
-
-
-def _refuse_constant(_: str) -> None:
-    raise ValueError  # NaN and Infinity are not JSON
 
 
 _WRONG_SIGNATURE = (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError, jwt.InvalidKeyError)
@@ -203,16 +212,9 @@ _WRONG_CLAIM = (
     jwt.exceptions.InvalidJTIError,
     jwt.exceptions.InvalidSubjectError,
 )
-_JWT = _StrictJWT(
+_JWT = StrictJWT(
     {"require": list(_REQUIRED), "strict_aud": True, "enforce_minimum_key_length": True}
 )
-
-
-def _is_plain(header: Mapping[str, Any]) -> bool:
-    """A kind of token meant for us, without extensions that change what the signature covers."""
-    kind = header.get("typ")
-    known = (kind.lower() if isinstance(kind, str) else kind) in _TYPES
-    return known and "crit" not in header and "b64" not in header
 
 
 def _reason(error: jwt.PyJWTError) -> str:
@@ -224,18 +226,11 @@ def _reason(error: jwt.PyJWTError) -> str:
     return "token_claims" if isinstance(error, _WRONG_CLAIM) else "token_malformed"
 
 
-def _is_text(claim: object) -> bool:
-    return isinstance(claim, str) and 0 < len(claim) <= 255 and claim.isprintable()
-
-
-def _are_texts(claim: object) -> bool:
-    return isinstance(claim, list) and all(_is_text(item) for item in claim)
-
-
-def _is_time(claim: object) -> bool:
-    """Seconds since 1970 before the year 10000, as a JSON number."""
-    return (
-        isinstance(claim, (int, float))
-        and not isinstance(claim, bool)
-        and 0 <= claim < 253_402_300_800
-    )
+def _refusal(reason: str | None) -> AccessDenied | KeyUnavailable:
+    if reason is None:
+        return KeyUnavailable(
+            "the token issuer's keys can't be fetched now",
+            hint="check that the address under [tokens] jwks answers; trying later may help",
+        )
+    message, hint = _SAID[reason]
+    return AccessDenied(message, hint=hint, reason=reason)
