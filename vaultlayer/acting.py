@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vaultlayer.access.context import CURRENT, PINNED, no_access
 from vaultlayer.access.grants import NO_REF, Grant, refusal
 from vaultlayer.access.snapshot import Decision
-from vaultlayer.audit.event import trace_id
+from vaultlayer.audit.event import trace_id as current_trace
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm import batch, loading
 
@@ -37,12 +37,12 @@ class Access:
 
     __slots__ = (
         "__weakref__",
-        "_bearer",
         "_context",
         "_entered",
         "_number",
         "_session",
         "_token",
+        "_trace",
         "cached_keys",
         "closed",
         "deadline",
@@ -65,7 +65,7 @@ class Access:
         reason: str = "",
         session: Session | None = None,
         request_id: str = "",
-        token: str = "",
+        trace_id: str = "",
     ) -> None:
         self.vault: Vault = vault
         self.principal: Principal = principal
@@ -83,7 +83,7 @@ class Access:
         self._token: Token[Access | None] | None = None
         self._number: int | None = None
         self._context = {"purpose": purpose, "reason": reason, "request": request_id}
-        self._bearer = token  # digest of the bearer token
+        self._trace = trace_id
 
     def __repr__(self) -> str:
         return f"<Access for {self.purpose!r}{' closed' if self.closed else ''}>"
@@ -112,14 +112,22 @@ class Access:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            self.end()
+        finally:
+            if self._token is not None:
+                CURRENT.reset(self._token)
+
+    def end(self) -> None:
+        """End the access before its ``with`` block does; any thread may. Later use is refused."""
+        if self.closed:
+            return
         self.closed = True
         self.grants.clear()
         self.last = (_NOBODY, None)
         self.vault.accesses.discard(self)
-        if self._token is not None:
-            CURRENT.reset(self._token)
-        elif self._session is not None:
-            del PINNED[self._session.hash_key]
+        if self._session is not None:
+            PINNED.pop(self._session.hash_key, None)
         if self._number is not None:
             self.journal.close_access(self._number)
 
@@ -199,13 +207,13 @@ class Access:
                         "iss": actor.iss,
                         "sub": actor.sub,
                         "client": actor.client,
-                        "token": self._bearer,
+                        "token": actor.token,
                         "roles": sorted(actor.roles),
                         "tenant": actor.tenant or "",
                     },
                     "basis": purpose.basis if purpose else "",
                     "policy": self.snapshot.digest,
-                    "trace": trace_id(),
+                    "trace": current_trace() or self._trace,
                     **self._context,
                 }
             )

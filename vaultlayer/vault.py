@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from vaultlayer.access.bundle import read_bundle
 from vaultlayer.access.principal import Principal
 from vaultlayer.access.snapshot import Snapshot
-from vaultlayer.access.tokens import verifier
+from vaultlayer.access.tokens import Verifier, verifier
 from vaultlayer.acting import Access
 from vaultlayer.audit.event import digest
 from vaultlayer.audit.journal import Journal
@@ -50,7 +51,7 @@ class Vault:
         self.snapshot: Snapshot = Snapshot(read_bundle(settings.policies))
         self.keys: Keys = Keys(provider, ttl=settings.key_ttl, region=settings.region)
         self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of a new policy
-        self._tokens = verifier(settings.tokens, settings.folder)
+        self.tokens: Verifier = verifier(settings.tokens, settings.folder)
         self._engine: Engine | None = None
         self._apart: dict[URL, Engine | None] = {}
         recover(settings.audit_directory)
@@ -137,18 +138,21 @@ class Vault:
         reason: str = "",
         session: Any = None,
         request_id: str = "",
+        trace_id: str = "",
     ) -> Access:
         """A principal, or its bearer token, acting for a purpose; use it in a ``with`` block.
 
         :param reason: why, in words for the record, such as a ticket's number.
         :param session: pin the access to this (Async)Session instead of the current context.
         :param request_id: the application's own id of the request, for the record.
+        :param trace_id: of the request's trace (W3C Trace Context), where OpenTelemetry has none.
         :raises AccessDenied: the token is not valid; ``.reason`` begins with ``token_``.
         """
-        bearer = ""
-        if isinstance(principal, str):
-            bearer, principal = digest(principal), self._verified(principal)
-        if not isinstance(principal, Principal):
+        speaker = self._outcome(principal) if isinstance(principal, str) else principal
+        del principal
+        if isinstance(speaker, Exception):
+            raise speaker
+        if not isinstance(speaker, Principal):
             raise ConfigurationError(
                 "an access needs a Principal or a bearer token",
                 hint='e.g. vault.access(Principal("sam", roles=["support"]), purpose=...)',
@@ -160,13 +164,21 @@ class Vault:
             )
         return Access(
             self,
-            principal,
+            speaker,
             purpose,
             reason=reason,
             session=getattr(session, "sync_session", session),
             request_id=request_id,
-            token=bearer,
+            trace_id=trace_id,
         )
+
+    def principal(self, token: str) -> Principal:
+        """The principal a bearer token speaks for; raises what `access` raises for a bad one."""
+        outcome = self._outcome(token)
+        del token
+        if isinstance(outcome, Principal):
+            return outcome
+        raise outcome
 
     def reload_policy(self) -> None:
         """Read ``policies/`` anew. A bad bundle raises PolicyError, and the good one stays."""
@@ -199,13 +211,10 @@ class Vault:
         with self.key_connection(connection) as keys_on:
             return self.keys.index_key(keys_on, tenant, field.entity, field.name, index)
 
-    def _verified(self, token: str) -> Principal:
-        if self._tokens is None:
-            raise ConfigurationError(
-                "tokens can't be verified: the settings have no [tokens]",
-                hint="set issuer, audience, algorithms and key, or pass a Principal",
-            )
-        return self._tokens.verify(token)
+    def _outcome(self, token: str) -> Principal | Exception:
+        """The token's principal, or the error to raise in frames that no longer hold the token."""
+        outcome = self.tokens.outcome(token)
+        return replace(outcome, token=digest(token)) if isinstance(outcome, Principal) else outcome
 
     def _engine_apart(self, engine: Engine) -> Engine | None:
         """The engine of the key tables when they live in another database than ``engine``'s."""

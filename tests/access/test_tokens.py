@@ -192,7 +192,6 @@ def test_several_issuers_each_with_its_own_keys(issuer: Any, tmp_path: Path) -> 
     both = verifier(
         [{**first, "key": "ec.pem"}, {**other, "key": "rsa.pem", "tenant": "other"}], issuer.folder
     )
-    assert both is not None
     theirs = {"iss": "https://other.example", "aud": "app2"}
     assert both.verify(issuer.mint()).tenant is None
     principal = both.verify(issuer.mint(issuer.keys["rsa"], "RS256", **theirs))
@@ -232,7 +231,8 @@ def test_settings_name_one_issuer_or_several(issuer: Any, tmp_path: Path) -> Non
     loaded = Settings.load(file)
     assert isinstance(verifier(loaded.tokens, loaded.folder), TokenVerifier)
     file.write_text(rest)
-    assert verifier(Settings.load(file).tokens, tmp_path) is None
+    with pytest.raises(ConfigurationError):
+        verifier(Settings.load(file).tokens, tmp_path).verify(issuer.mint())
     for odd in (table.format("one") + "isuer = 'x'", "tokens = 7\n", "tokens = [7]\n"):
         file.write_text(odd + rest if odd.startswith("tokens") else rest + odd)
         with pytest.raises(ConfigurationError):

@@ -114,7 +114,7 @@ def test_a_token_is_known_by_its_digest(shop, tmp_path, monkeypatch):
     verifier = TokenVerifier(
         "https://id.example", "shop", ["HS256"], secret_file=tmp_path / "secret"
     )
-    monkeypatch.setattr(shop.vault, "_tokens", verifier)
+    monkeypatch.setattr(shop.vault, "tokens", verifier)
     claims = {
         "iss": "https://id.example",
         "aud": "shop",

@@ -18,8 +18,9 @@ class Principal:
 
     ``sub`` identifies them within ``iss``; ``roles`` is any collection of names and is kept as a
     frozenset; ``amr`` are the authentication methods (RFC 8176); ``expires`` is in seconds since
-    1970 (UTC), None when the application vouches for the principal without a token. ``claims``
-    holds the whole token for the application's own use; it is neither compared nor printed.
+    1970 (UTC), None when the application vouches for the principal without a token, and ``token``
+    is then "", else a digest of it for the record. ``claims`` holds the token's claims for the
+    application's own use. Neither is compared or printed.
 
     Raises ConfigurationError for an empty ``sub`` and for ``roles`` given as one string.
     """
@@ -33,6 +34,7 @@ class Principal:
     iss: str
     client: str
     expires: float | None
+    token: str = field(compare=False, repr=False)
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Principal:
         iss: str = "",
         client: str = "",
         expires: float | None = None,
+        token: str = "",
     ) -> None:
         if not isinstance(sub, str) or not sub:
             raise ConfigurationError(
@@ -60,6 +63,7 @@ class Principal:
             "iss": iss,
             "client": client,
             "expires": expires,
+            "token": token,
         }
         for name, value in kept.items():
             object.__setattr__(self, name, value)

@@ -17,7 +17,12 @@ from vaultlayer.access.claims import OF_ACCESS_TOKENS, claim_names
 from vaultlayer.access.jwks import RemoteKeys, is_address
 from vaultlayer.access.principal import Principal
 from vaultlayer.access.token_form import ACCESS_TOKEN, StrictJWT, header_of, issuer_of, kind_of
-from vaultlayer.errors import AccessDenied, ConfigurationError, KeyUnavailable
+from vaultlayer.errors import (
+    AccessDenied,
+    ConfigurationError,
+    KeyUnavailable,
+    VaultLayerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,20 +46,23 @@ _SAID = {
 
 
 class Verifier:
-    """What turns a token into a principal."""
+    """What turns a token into a principal; this one knows no issuer."""
 
-    def outcome(self, token: str) -> Principal | AccessDenied | KeyUnavailable:
+    def outcome(self, token: str) -> Principal | VaultLayerError:
         """The principal a token speaks for, or the error to raise once the token is let go of.
 
         AccessDenied has the reason token_malformed, token_signature, token_expired or
         token_claims; KeyUnavailable says that the issuer's published keys can't be had. Nothing
         of the token is in either.
         """
-        raise NotImplementedError
+        return ConfigurationError(
+            "tokens can't be verified: the settings have no [tokens]",
+            hint="set issuer, audience, algorithms and key, or pass a Principal",
+        )
 
     def ready(self, token: str) -> bool:
         """Whether `outcome` answers at once, without waiting for the network."""
-        raise NotImplementedError
+        return True
 
     def verify(self, token: str) -> Principal:
         """The principal, or the error of `outcome` raised, with no frame that holds the token."""
@@ -112,7 +120,7 @@ class TokenVerifier(Verifier):
         self._names = claim_names(mapping)
         self._key_for = token_keys.read(algorithms, key=key, jwks=jwks, secret_file=secret_file)
 
-    def outcome(self, token: str) -> Principal | AccessDenied | KeyUnavailable:
+    def outcome(self, token: str) -> Principal | VaultLayerError:
         outcome = self._verified(token)
         return outcome if isinstance(outcome, Principal) else _refusal(outcome)
 
@@ -163,7 +171,7 @@ class Issuers(Verifier):
                 "two [[tokens]] have one issuer", hint="each issuer has one table and one audience"
             )
 
-    def outcome(self, token: str) -> Principal | AccessDenied | KeyUnavailable:
+    def outcome(self, token: str) -> Principal | VaultLayerError:
         verifier = self._of(token)
         if verifier is not None:
             return verifier.outcome(token)
@@ -178,15 +186,11 @@ class Issuers(Verifier):
         return self._verifiers.get(issuer) if isinstance(issuer, str) else None
 
 
-def verifier(
-    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]], folder: Path
-) -> Verifier | None:
-    """What ``[tokens]`` or several ``[[tokens]]`` describe; None without. Files count from
-    ``folder``."""
-    if isinstance(settings, Mapping):
-        return _one(settings, folder) if settings else None
-    verifiers = [_one(table, folder) for table in settings]
-    return Issuers(verifiers) if len(verifiers) > 1 else next(iter(verifiers), None)
+def verifier(settings: Mapping[str, Any] | Sequence[Mapping[str, Any]], folder: Path) -> Verifier:
+    """What ``[tokens]`` or several ``[[tokens]]`` describe; files count from ``folder``."""
+    tables = [settings] if isinstance(settings, Mapping) else settings
+    verifiers = [_one(table, folder) for table in tables if table]
+    return Issuers(verifiers) if len(verifiers) > 1 else next(iter(verifiers), Verifier())
 
 
 def _one(settings: Mapping[str, Any], folder: Path) -> TokenVerifier:
