@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize
@@ -19,7 +18,6 @@ from vaultlayer.access.principal import Principal
 from vaultlayer.access.snapshot import Snapshot
 from vaultlayer.access.tokens import Verifier, verifier
 from vaultlayer.acting import Access
-from vaultlayer.audit.event import digest
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
 from vaultlayer.audit.recover import recover
@@ -148,7 +146,7 @@ class Vault:
         :param trace_id: of the request's trace (W3C Trace Context), where OpenTelemetry has none.
         :raises AccessDenied: the token is not valid; ``.reason`` begins with ``token_``.
         """
-        speaker = self._outcome(principal) if isinstance(principal, str) else principal
+        speaker = self.tokens.outcome(principal) if isinstance(principal, str) else principal
         del principal
         if isinstance(speaker, Exception):
             raise speaker
@@ -171,14 +169,6 @@ class Vault:
             request_id=request_id,
             trace_id=trace_id,
         )
-
-    def principal(self, token: str) -> Principal:
-        """The principal a bearer token speaks for; raises what `access` raises for a bad one."""
-        outcome = self._outcome(token)
-        del token
-        if isinstance(outcome, Principal):
-            return outcome
-        raise outcome
 
     def reload_policy(self) -> None:
         """Read ``policies/`` anew. A bad bundle raises PolicyError, and the good one stays."""
@@ -210,11 +200,6 @@ class Vault:
         """The 32-byte key of a field's blind index."""
         with self.key_connection(connection) as keys_on:
             return self.keys.index_key(keys_on, tenant, field.entity, field.name, index)
-
-    def _outcome(self, token: str) -> Principal | Exception:
-        """The token's principal, or the error to raise in frames that no longer hold the token."""
-        outcome = self.tokens.outcome(token)
-        return replace(outcome, token=digest(token)) if isinstance(outcome, Principal) else outcome
 
     def _engine_apart(self, engine: Engine) -> Engine | None:
         """The engine of the key tables when they live in another database than ``engine``'s."""

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 from vaultlayer import AccessDenied, ConfigurationError, Principal
 from vaultlayer.access.names import ACTIONS
 from vaultlayer.access.tokens import TokenVerifier
-from vaultlayer.audit.event import SCHEMA, digest
+from vaultlayer.audit.event import SCHEMA
+from vaultlayer.crypto.digest import digest
 from vaultlayer.testing import audit_events, check_events
 
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -32,8 +32,8 @@ class ClaimNames:
     own_tenant: str | None = None
     own_region: str | None = None
 
-    def principal(self, claims: Mapping[str, Any], issuer: str) -> Principal | None:
-        """None if a claim is not of the kind it should be."""
+    def principal(self, claims: Mapping[str, Any], issuer: str, token: str) -> Principal | None:
+        """``token`` is the token's digest. None if a claim is not of the kind it should be."""
         roles, amr = _at(claims, self.roles, []), claims.get("amr", [])
         tenant, region = _at(claims, self.tenant), _at(claims, self.region)
         client = claims.get("client_id", claims.get("azp", ""))
@@ -59,6 +59,7 @@ class ClaimNames:
             iss=issuer,
             client=client,
             expires=float(claims["exp"]),
+            token=token,
         )
 
     def _roles(self, said: list[str]) -> list[str]:

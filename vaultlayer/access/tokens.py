@@ -17,6 +17,7 @@ from vaultlayer.access.claims import OF_ACCESS_TOKENS, claim_names
 from vaultlayer.access.jwks import RemoteKeys, is_address
 from vaultlayer.access.principal import Principal
 from vaultlayer.access.token_form import ACCESS_TOKEN, StrictJWT, header_of, issuer_of, kind_of
+from vaultlayer.crypto.digest import digest
 from vaultlayer.errors import (
     AccessDenied,
     ConfigurationError,
@@ -158,7 +159,7 @@ class TokenVerifier(Verifier):
             return "token_malformed"
         if is_access_token and not all(claims.get(name) for name in OF_ACCESS_TOKENS):
             return "token_claims"
-        return self._names.principal(claims, self.issuer) or "token_claims"
+        return self._names.principal(claims, self.issuer, digest(token)) or "token_claims"
 
 
 class Issuers(Verifier):

@@ -11,11 +11,11 @@ import hashlib
 import json
 import re
 import sys
-from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaultlayer.crypto.digest import digest
 from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -117,12 +117,6 @@ def pseudonym(name: str) -> str:
     same in every record, so that a question by the address finds them.
     """
     return digest(name) if "@" in name else name
-
-
-def digest(text: str) -> str:
-    """128 bits of a text's SHA-256, marked as what it is."""
-    whole = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
-    return f"sha256:{urlsafe_b64encode(whole)[:22].decode()}"
 
 
 def trace_id() -> str:
