@@ -41,12 +41,14 @@ class PersonalData:
     ``__subject__ = "customer"`` names the relationship, or the foreign-key column, that leads
     to the subject instead; ``__subject__ = None`` says that the row belongs to no person, and
     seals it with the tenant's own key. ``__tenant__`` names the column that holds the row's
-    tenant. ``__entity__`` is the stable name sealed into every value, by default the table's:
+    tenant, ``__region__`` the one that holds the region where a subject's key is made and stays.
+    ``__entity__`` is the stable name sealed into every value, by default the table's:
     set it to the old name when you rename the table.
     """
 
     __subject__: ClassVar[str | None]
     __tenant__: ClassVar[str | None]
+    __region__: ClassVar[str | None]
     __entity__: ClassVar[str]
 
     if TYPE_CHECKING:

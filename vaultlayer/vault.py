@@ -194,12 +194,12 @@ class Vault:
                 hint="read it while its session is open, or attach the vault to the engine too",
             )
 
-    def index_key(
+    def index_keys(
         self, connection: Connection | None, tenant: str, field: Field, index: str
-    ) -> bytes:
-        """The 32-byte key of a field's blind index."""
+    ) -> list[bytes]:
+        """The 32-byte keys of a field's blind index; the first is the one to write with."""
         with self.key_connection(connection) as keys_on:
-            return self.keys.index_key(keys_on, tenant, field.entity, field.name, index)
+            return self.keys.index_keys(keys_on, tenant, field.entity, field.name, index)
 
     def _engine_apart(self, engine: Engine) -> Engine | None:
         """The engine of the key tables when they live in another database than ``engine``'s."""

@@ -47,6 +47,7 @@ class Row:
     row_id: tuple[Any, ...] | None
     put: Callable[[str, Any], None]
     values: list[tuple[str, Field, Sealed | Unsealed | None]]
+    region: str | None = None  # where a new subject's key belongs
 
 
 def seal_rows(
@@ -167,12 +168,17 @@ def _keys(
     access: Access, connection: Connection, rows: Sequence[Row]
 ) -> dict[tuple[str, bytes], SubjectKey]:
     """The active key of every subject, in one look-up a tenant; new people need no look-up."""
-    groups: dict[tuple[str, bool], set[bytes]] = defaultdict(set)
+    groups: dict[tuple[str, bool, str | None], set[bytes]] = defaultdict(set)
     for row in rows:
-        groups[row.tenant, row.new_subject].add(row.subject)
+        groups[row.tenant, row.new_subject, row.region].add(row.subject)
     keys: dict[tuple[str, bytes], SubjectKey] = {}
-    for (tenant, fresh), subjects in groups.items():
+    for (tenant, fresh, region), subjects in sorted(groups.items(), key=_region_last):
         subjects -= {subject for owner, subject in keys if owner == tenant}
-        active = access.vault.keys.active(connection, tenant, subjects, fresh=fresh)
+        active = access.vault.keys.active(connection, tenant, subjects, fresh, region)
         keys.update({(tenant, subject): key for subject, key in active.items()})
     return keys
+
+
+def _region_last(group: tuple[tuple[str, bool, str | None], set[bytes]]) -> bool:
+    """A row that says where its person belongs comes before the person's rows that don't."""
+    return group[0][2] is None

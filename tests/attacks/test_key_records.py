@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vaultlayer.errors import ConfigurationError, IntegrityError, KeyErased, KeyUnavailable
+from vaultlayer.errors import ConfigurationError, IntegrityError, KeyUnavailable
 from vaultlayer.vault import Vault
 
 DAMAGED_KEY = "a key record is damaged or not in its own place"
@@ -70,9 +70,11 @@ def test_records_and_values_exchanged_together_open_nothing(two, refused):
         ("UPDATE vaultlayer_subject_key SET generation = 2", IntegrityError),
         ("UPDATE vaultlayer_subject_key SET state = 'revived'", IntegrityError),
         ("UPDATE vaultlayer_subject_key SET wrapped = NULL", IntegrityError),
-        ("UPDATE vaultlayer_subject_key SET state = 'erased', wrapped = NULL", KeyErased),
+        ("UPDATE vaultlayer_subject_key SET state = 'erased'", IntegrityError),
+        ("UPDATE vaultlayer_subject_key SET state = 'decrypt_only'", IntegrityError),
         ("DELETE FROM vaultlayer_subject_key", KeyUnavailable),
         ("DELETE FROM vaultlayer_kek", KeyUnavailable),
+        ("UPDATE vaultlayer_kek SET state = 'added'", IntegrityError),
         ("UPDATE vaultlayer_kek SET tenant = 'other'", IntegrityError),
         ("UPDATE vaultlayer_kek SET region = 'other'", IntegrityError),
         ("UPDATE vaultlayer_kek SET epoch = 2", IntegrityError),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from contextlib import suppress
 
 import pytest
 from sqlalchemy import select
 
 from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable, PlaintextFound
+from vaultlayer.keys.erasing import erase_keys
 from vaultlayer.testing import assert_no_plaintext
 
 
@@ -29,10 +31,10 @@ def key_of(shop, pk):
 
 
 def erased(shop, pk):
-    statement = (
-        "UPDATE vaultlayer_subject_key SET state = 'erased', wrapped = NULL WHERE key_id = :k"
-    )
-    shop.sql(statement, k=key_of(shop, pk))
+    ((subject,),) = shop.sql("SELECT subject_id FROM customer WHERE id = :pk", pk=pk)
+    subject = uuid.UUID(str(subject)).bytes
+    with shop.engine.begin() as connection:
+        erase_keys(shop.vault.keys, connection, "", subject)
     return KeyErased
 
 

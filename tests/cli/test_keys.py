@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine, update
+from sqlalchemy import create_engine
 
 from vaultlayer.keys import tables
+from vaultlayer.keys.erasing import erase_keys
 from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import MemoryProvider
 
@@ -28,9 +29,7 @@ def settings(tmp_path: Path) -> Path:
     with engine.begin() as connection:
         keys.active(connection, "", SUBJECTS)
         keys.active(connection, "acme", SUBJECTS[:1])
-        gone = tables.subject_key.c.subject == SUBJECTS[1]
-        erased = {"state": tables.ERASED, "wrapped": None}
-        connection.execute(update(tables.subject_key).where(gone).values(erased))
+        erase_keys(keys, connection, "", SUBJECTS[1])
     engine.dispose()
     return write_settings(tmp_path, "sqlite:///app.db")
 

@@ -146,9 +146,9 @@ def test_keks_are_dropped_when_there_are_too_many(world):
         ids = list(connection.scalars(select(S.c.key_id)))
         reader.fetch(connection, ids)
         for number in range(15):
-            world.keys.index_key(connection, f"t{number}", "a", "b", "c")
-    assert len(reader._keks._cached) == 10
+            world.keys.index_keys(connection, f"t{number}", "a", "b", "c")
+    assert len(reader.keks._cached) == 10
     with world.begin() as connection:
         for number in range(15):
-            reader.index_key(connection, f"t{number}", "a", "b", "c")
-    assert len(reader._roots._cached) == 10
+            reader.index_keys(connection, f"t{number}", "a", "b", "c")
+    assert len(reader.roots._cached) == 10

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from sqlalchemy import event, func, select, update
+from sqlalchemy import event, func, select
 
 from vaultlayer.crypto.binding import subject_part
 from vaultlayer.crypto.envelope import key_id_for
 from vaultlayer.errors import ConfigurationError, KeyErased, KeyUnavailable
-from vaultlayer.keys import tables
+from vaultlayer.keys import states, tables
+from vaultlayer.keys.erasing import erase_keys, set_state
+from vaultlayer.keys.keyring import RECORD
 
 S = tables.subject_key
 
@@ -21,10 +23,9 @@ def count(world, table):
 
 
 def erase(world, key_id):
+    subject = world.cold([key_id])[key_id].subject
     with world.begin() as connection:
-        connection.execute(
-            update(S).where(S.c.key_id == key_id), {"state": tables.ERASED, "wrapped": None}
-        )
+        assert erase_keys(world.keys, connection, "", subject) == [key_id]
 
 
 def test_a_key_made_here_is_the_key_another_process_fetches(any_world):
@@ -152,7 +153,7 @@ def test_a_decrypt_only_key_reads_but_doesnt_write(world):
     """A key that is being rotated out opens what it sealed and seals nothing more."""
     (key_id,) = world.new()
     with world.begin() as connection:
-        connection.execute(update(S).values(state=tables.DECRYPT_ONLY))
+        set_state(world.keys, connection, connection.execute(RECORD).all(), states.DECRYPT_ONLY)
     subject = world.cold([key_id])[key_id].subject
     with world.begin() as connection, pytest.raises(KeyUnavailable):
         world.keys.active(connection, "", [subject])

@@ -49,7 +49,7 @@ def test_many_threads_agree_on_many_people(any_world):
         with world.begin() as connection:
             mine = subjects[number:] + subjects[:number]
             keys = world.process().active(connection, "acme", mine)
-            roots = world.process().index_key(connection, "acme", "e", "f", "i")
+            roots = world.process().index_keys(connection, "acme", "e", "f", "i")
         return {subject: key.key_id for subject, key in keys.items()}, roots
 
     with ThreadPoolExecutor(8) as pool:
@@ -72,9 +72,9 @@ def test_a_snapshot_that_cant_show_the_winner(request, database):
         late.execute(select(tables.subject_key)).all()  # takes the snapshot
         with world.begin() as connection:
             winner = world.keys.active(connection, "", [subject])[subject].key_id
-            root = world.keys.index_key(connection, "", "e", "f", "i")
+            root = world.keys.index_keys(connection, "", "e", "f", "i")
         if database == "mariadb":
-            assert world.process().index_key(late, "", "e", "f", "i") == root
+            assert world.process().index_keys(late, "", "e", "f", "i") == root
         try:
             got = world.process().active(late, "", [subject])[subject].key_id
         except (KeyUnavailable, OperationalError):

@@ -13,8 +13,10 @@ from sqlalchemy import select, update
 
 from vaultlayer.crypto.binding import record_aad
 from vaultlayer.crypto.envelope import key_id_for, seal
-from vaultlayer.errors import IntegrityError, KeyUnavailable
-from vaultlayer.keys import records, tables
+from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable
+from vaultlayer.keys import places, records, states, tables
+from vaultlayer.keys.erasing import set_state
+from vaultlayer.keys.keyring import RECORD
 
 S, K, R = tables.subject_key, tables.kek, tables.index_root
 
@@ -67,6 +69,63 @@ def test_a_record_moved_to_another_tenant_is_refused(world):
     change(world, S, "key_id", key_id, tenant="globex")
     with pytest.raises(IntegrityError):
         world.cold([key_id])
+
+
+@pytest.mark.parametrize("was", states.STATES)
+@pytest.mark.parametrize("claimed", states.STATES)
+def test_a_state_cannot_be_edited(world, was, claimed):
+    """Whatever state a record is in, none other can be written over it; erased says KeyErased."""
+    (key_id,) = world.new()
+    for state in states.STATES[2 : states.STATES.index(was) + 1]:
+        into(world, key_id, state)
+    if was == states.ADDED:
+        return
+    change(world, S, "key_id", key_id, state=claimed)
+    if was == claimed != states.ERASED:
+        assert list(world.cold([key_id])) == [key_id]
+    else:
+        with pytest.raises(KeyErased if was == claimed else IntegrityError):
+            world.cold([key_id])
+
+
+def into(world, key_id, state):
+    with world.begin() as connection:
+        rows = connection.execute(RECORD.where(S.c.key_id == key_id)).all()
+        set_state(world.keys, connection, rows, state)
+
+
+def test_an_erased_record_put_back_as_it_was_is_not_seen_here(world):
+    """Writing an older record back revives it: the tombstones' check is what tells, not AEAD."""
+    (key_id,) = world.new()
+    before = row_of(world, S, "key_id", key_id)._mapping
+    into(world, key_id, states.ERASED)
+    change(world, S, "key_id", key_id, state=before["state"], wrapped=before["wrapped"])
+    assert list(world.cold([key_id])) == [key_id]
+
+
+@pytest.mark.parametrize("column", ["state", "wrapped"])
+def test_an_index_roots_state_cannot_be_edited(world, column):
+    """A root that is active can't be made one that is only searched, nor be taken out."""
+    with world.begin() as connection:
+        world.keys.index_keys(connection, "", "customer", "email", "email")
+    edited = {"state": states.DECRYPT_ONLY} if column == "state" else {"wrapped": None}
+    change(world, R, "tenant", "", **edited)
+    with world.begin() as connection, pytest.raises(IntegrityError):
+        world.process().index_keys(connection, "", "customer", "email", "email")
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_kek_that_may_wrap_cannot_be_made_one_that_may_not(world, epochs):
+    """Nor the other way round: what is wrapped next would go under another KEK than it should."""
+    world.new()
+    with world.begin() as connection:
+        for epoch in range(2, epochs + 1):
+            world.keys.keks.create(connection, "", "", epoch, states.ADDED)
+    claimed = states.ADDED if epochs == 1 else states.ACTIVE
+    change(world, K, "epoch", epochs, state=claimed)
+    for process in (world.process(), world.keys):
+        with world.begin() as connection, pytest.raises(IntegrityError):
+            process.active(connection, "", [os.urandom(16)])
 
 
 @pytest.mark.parametrize("generation", [0, 2, -1, 2**31 - 1])
@@ -125,7 +184,7 @@ def test_every_bit_of_a_wrapped_key_matters(world):
     """No single flipped bit of a wrapped subject key is accepted."""
     (key_id,) = world.new()
     stored = row_of(world, S, "key_id", key_id)
-    kek = world.keys._keks._cached[stored.kek_id]
+    kek = world.keys.keks._cached[stored.kek_id]
     record = (stored.tenant, stored.subject, stored.generation)
 
     def opens(wrapped):
@@ -165,8 +224,10 @@ def test_a_key_that_isnt_the_one_its_id_names_is_refused(world, length):
     """Even someone who holds the KEK can't put another key behind an id that is in use."""
     (key_id,) = world.new()
     stored = row_of(world, S, "key_id", key_id)
-    kek = world.keys._keks._cached[stored.kek_id]
-    aad = records.subject_key_aad("", stored.subject, key_id, stored.generation)
+    kek = world.keys.keks._cached[stored.kek_id]
+    aad = places.subject_key_aad(
+        "", stored.subject, key_id, stored.generation, stored.state
+    )
     forged = seal(kek.cipher, kek.kek_id, aad, os.urandom(length))
     change(world, S, "key_id", key_id, wrapped=forged)
     with pytest.raises(IntegrityError):
@@ -209,7 +270,7 @@ def test_an_index_root_is_bound_to_its_place(world, column):
     name = ("customer", "email", "email")
     with world.begin() as connection:
         for tenant in ("acme", "globex"):
-            world.keys.index_key(connection, tenant, *name)
+            world.keys.index_keys(connection, tenant, *name)
     if column == "epoch":
         change(world, R, "tenant", "acme", epoch=2)
     elif column == "tenant":
@@ -221,20 +282,20 @@ def test_an_index_root_is_bound_to_its_place(world, column):
         change(world, R, "tenant", "acme", **{column: stolen})
     tenant = "elsewhere" if column == "tenant" else "acme"
     with world.begin() as connection, pytest.raises(IntegrityError):
-        world.process().index_key(connection, tenant, *name)
+        world.process().index_keys(connection, tenant, *name)
 
 
 def test_a_forged_index_root_is_refused(world):
     """Even someone who holds the KEK can't put another root behind an id that is in use."""
     with world.begin() as connection:
-        world.keys.index_key(connection, "", "customer", "email", "email")
+        world.keys.index_keys(connection, "", "customer", "email", "email")
     stored = row_of(world, R, "tenant", "")
-    kek = world.keys._keks._cached[stored.kek_id]
-    aad = records.index_root_aad("", stored.epoch, stored.root_id)
+    kek = world.keys.keks._cached[stored.kek_id]
+    aad = places.index_root_aad("", stored.epoch, stored.root_id, stored.state)
     forged = seal(kek.cipher, kek.kek_id, aad, os.urandom(32))
     change(world, R, "tenant", "", wrapped=forged)
     with world.begin() as connection, pytest.raises(IntegrityError):
-        world.process().index_key(connection, "", "customer", "email", "email")
+        world.process().index_keys(connection, "", "customer", "email", "email")
 
 
 def test_another_library_reads_a_record_from_its_description(world):
@@ -246,13 +307,19 @@ def test_another_library_reads_a_record_from_its_description(world):
     opened = world.provider.inner.unwrap(
         kek.wrapped,
         record_aad(
-            "kek", tenant=b"acme", region=b"", epoch=struct.pack(">q", 1), kek_id=stored.kek_id
+            "kek",
+            tenant=b"acme",
+            region=b"",
+            epoch=struct.pack(">q", 1),
+            kek_id=stored.kek_id,
+            state=b"in use",
         ),
     )
     whose = key.key_id + struct.pack(">q", 1) + bytes(range(16))
     suite_item = b"\x06" + struct.pack(">I", 2) + b"\x01\x00"
     cipher = AES.new(opened, AES.MODE_GCM, nonce=stored.wrapped[19:31])
-    cipher.update(record_aad("subject-key", tenant=b"acme", whose=whose) + suite_item)
+    place = record_aad("subject-key", state=b"active", tenant=b"acme", whose=whose)
+    cipher.update(place + suite_item)
     material = cipher.decrypt_and_verify(stored.wrapped[31:-16], stored.wrapped[-16:])
     assert stored.wrapped[:19] == b"\xf9\x01\x00" + stored.kek_id
     assert key_id_for(material[:32]) == key.key_id
@@ -266,6 +333,7 @@ def test_another_library_reads_a_record_from_its_description(world):
             st.sampled_from([b"", bytes(16), b"s" * 16]),
             st.sampled_from([bytes(16), b"k" * 16]),
             st.integers(0, 3),
+            st.sampled_from(states.STATES),
         ),
         min_size=2,
         max_size=2,
@@ -273,6 +341,6 @@ def test_another_library_reads_a_record_from_its_description(world):
     )
 )
 def test_two_records_never_share_their_aad(two):
-    """The AAD of a record says all of tenant, subject, key id and generation."""
-    first, second = (records.subject_key_aad(*record) for record in two)
+    """The AAD of a record says all of tenant, subject, key id, generation and state."""
+    first, second = (places.subject_key_aad(*record) for record in two)
     assert first != second

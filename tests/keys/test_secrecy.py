@@ -16,7 +16,7 @@ from vaultlayer.errors import (
     KeyUnavailable,
     VaultLayerError,
 )
-from vaultlayer.keys import keks, records, tables
+from vaultlayer.keys import keks, places, records, tables, uppers
 from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
 from vaultlayer.keys.provider import MemoryProvider
 
@@ -73,8 +73,9 @@ def key(world):
 
 def test_a_key_shows_nothing(world, key):
     """repr and str of everything that holds a key name the kind of thing and nothing else."""
-    kek = next(iter(world.keys._keks._cached.values()))
-    for thing in (key, kek, records.IndexRoot(SECRET, 0.0), MemoryProvider([SECRET])):
+    kek = next(iter(world.keys.keks._cached.values()))
+    root = uppers.IndexRoot(bytes(16), 1, "active", SECRET)
+    for thing in (key, kek, root, MemoryProvider([SECRET])):
         for shown in (repr(thing), str(thing), f"{thing}"):
             assert shown in {"<SubjectKey>", "<Kek>", "<IndexRoot>", "<MemoryProvider memory:>"}
 
@@ -89,7 +90,7 @@ def test_a_key_isnt_copied_or_pickled(key, through):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_no_holder_of_keys_is_pickled(world, key, protocol):
     """Neither Keys nor a provider nor a KEK can be pickled, by any protocol."""
-    kek = next(iter(world.keys._keks._cached.values()))
+    kek = next(iter(world.keys.keks._cached.values()))
     for thing in (key, kek, world.keys, MemoryProvider([SECRET])):
         with pytest.raises((TypeError, pickle.PicklingError, VaultLayerError)):
             pickle.dumps(thing, protocol)
@@ -134,8 +135,8 @@ def test_a_wrong_kek_isnt_in_the_traceback(world, key):
 
 def test_a_wrong_subject_key_isnt_in_the_traceback(world, key):
     """Nor a subject key that doesn't fit its id, nor the right keys opened before it."""
-    kek = next(iter(world.keys._keks._cached.values()))
-    aad = records.subject_key_aad("acme", key.subject, key.key_id, 1)
+    kek = next(iter(world.keys.keks._cached.values()))
+    aad = places.subject_key_aad("acme", key.subject, key.key_id, 1, "active")
     with world.begin() as connection:
         connection.execute(
             update(tables.subject_key),

@@ -19,13 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from vaultlayer.cli.common import ConfigOption, JsonOption, database_error, print_json
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.keys import tables
+from vaultlayer.keys import states, tables
 from vaultlayer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STATES = (tables.ACTIVE, tables.DECRYPT_ONLY, tables.ERASED)
+_STATES = (states.ACTIVE, states.DECRYPT_ONLY, states.ERASED)
 
 app = typer.Typer(no_args_is_help=True, help="See the keys.")
 

@@ -1,5 +1,9 @@
 """Index roots: what a tenant's blind-index keys derive from, never a subject key.
 
+While one root takes over from another both are live: what is written is indexed with the active
+one, what is searched is looked for under both. No process writes with a root that another might
+not know yet, since a root is ``added`` for longer than any cache lives before it is ``active``.
+
 A root made in a transaction that is rolled back is gone, and nothing may be indexed with it:
 so it is kept in memory only once another transaction than the one that made it has seen it.
 """
@@ -9,35 +13,35 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, RootTransaction, bindparam, select
 
 from vaultlayer.crypto.binding import record_aad
 from vaultlayer.crypto.envelope import key_id_for
-from vaultlayer.keys import tables
-from vaultlayer.keys.keks import FIRST_EPOCH, Keks
+from vaultlayer.keys import states, tables
+from vaultlayer.keys.places import index_root_aad
 from vaultlayer.keys.records import (
     KEY_BYTES,
-    IndexRoot,
     check_key,
     damaged,
     drop_oldest,
-    index_root_aad,
     open_wrapped,
     wrap,
 )
+from vaultlayer.keys.uppers import IndexRoot, LiveRoots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vaultlayer.keys.keks import Keks
+    from vaultlayer.keys.uppers import Kek
+
 _C = tables.index_root.c
-_CURRENT = (
-    select(_C.root_id, _C.epoch, _C.kek_id, _C.wrapped)
-    .where(_C.tenant == bindparam("tenant"))
-    .order_by(_C.epoch.desc())
-    .limit(1)
+RECORD = select(_C.root_id, _C.tenant, _C.epoch, _C.state, _C.kek_id, _C.wrapped)
+_LIVE = RECORD.where(_C.tenant == bindparam("tenant"), _C.state != states.ERASED).order_by(
+    _C.epoch
 )
 
 
@@ -47,51 +51,38 @@ class IndexRoots:
         self._ttl = ttl
         self._most = most
         self._clock = clock
-        self._cached: dict[str, IndexRoot] = {}
+        self._cached: dict[str, LiveRoots] = {}
         self._made_in: WeakValueDictionary[bytes, RootTransaction] = WeakValueDictionary()
 
-    def index_key(
+    def index_keys(
         self, connection: Connection, tenant: str, entity: str, field: str, index: str
-    ) -> bytes:
-        """HMAC-SHA-256 of the index's name under the root: a KDF as in NIST SP 800-108r1, one
-        block, so that no index key tells anything of another."""
-        root = self._cached.get(tenant)
-        if root is None or root.expires <= self._clock():
-            root = self._load(connection, tenant)
+    ) -> list[bytes]:
+        """The index's key under each live root, the active one's first.
+
+        HMAC-SHA-256 of the index's name under the root: a KDF as in NIST SP 800-108r1, one
+        block, so that no index key tells anything of another.
+        """
+        live = self._cached.get(tenant)
+        if live is None or live.expires <= self._clock():
+            live = self._load(connection, tenant)
         names = {"entity": entity.encode(), "field": field.encode(), "index": index.encode()}
-        return hmac.digest(root.key, record_aad("index-key", **names), "sha256")
+        place = record_aad("index-key", **names)
+        return [hmac.digest(root.key, place, "sha256") for root in live.roots]
 
-    def _load(self, connection: Connection, tenant: str) -> IndexRoot:
-        row = connection.execute(_CURRENT, {"tenant": tenant}).one_or_none()
-        if row is None:
-            self._create(connection, tenant)
-            again = tables.as_of_now(connection.dialect, _CURRENT)
-            row = connection.execute(again, {"tenant": tenant}).one_or_none()
-        if row is None:
-            raise tables.lost_race()
-        root_id, epoch, kek_id, wrapped = row
-        kek = self._keks.by_id(connection, kek_id)
-        key = open_wrapped(kek, index_root_aad(tenant, epoch, root_id), wrapped)
-        if not check_key(key, root_id):
-            del key
-            raise damaged()
-        root = IndexRoot(key, self._clock() + self._ttl)
-        if self._made_in.get(root_id) is not connection.get_transaction():
-            self._keep(tenant, root)
-        return root
-
-    def _create(self, connection: Connection, tenant: str) -> None:
+    def create(self, connection: Connection, tenant: str, epoch: int, state: str) -> None:
+        """A new root's record, unless another transaction has made it."""
         kek = self._keks.current(connection, tenant)
         key = os.urandom(KEY_BYTES)
         root_id = key_id_for(key)
-        aad = index_root_aad(tenant, FIRST_EPOCH, root_id)
         row = {
             "root_id": root_id,
             "tenant": tenant,
-            "epoch": FIRST_EPOCH,
+            "epoch": epoch,
+            "state": state,
             "kek_id": kek.kek_id,
-            "wrapped": wrap(kek, aad, key),
+            "wrapped": wrap(kek, index_root_aad(tenant, epoch, root_id, state), key),
             "created": int(time.time()),
+            "changed": int(time.time()),
         }
         del key
         connection.execute(tables.insert_if_absent(connection.dialect, tables.index_root), row)
@@ -99,7 +90,46 @@ class IndexRoots:
         if maker is not None:
             self._made_in[root_id] = maker
 
-    def _keep(self, tenant: str, root: IndexRoot) -> None:
+    def rewrapped(self, row: Any, old: Kek, new: Kek, state: str) -> bytes:
+        """A root record's wrapping under another KEK, or for another state."""
+        place = (row.tenant, row.epoch, row.root_id)
+        key = open_wrapped(old, index_root_aad(*place, row.state), row.wrapped)
+        return wrap(new, index_root_aad(*place, state), key)
+
+    def forget(self) -> None:
+        """Drop every unwrapped root."""
+        self._cached.clear()
+
+    def _load(self, connection: Connection, tenant: str) -> LiveRoots:
+        rows = connection.execute(_LIVE, {"tenant": tenant}).all()
+        if not rows:
+            self.create(connection, tenant, states.FIRST, states.ACTIVE)
+            again = tables.as_of_now(connection.dialect, _LIVE)
+            rows = connection.execute(again, {"tenant": tenant}).all()
+        if not rows:
+            raise tables.lost_race()
+        roots = [self._opened(connection, row) for row in rows]
+        if states.active(roots) is None:
+            raise damaged()
+        roots.sort(key=lambda root: root.state != states.ACTIVE)
+        live = LiveRoots(roots, self._clock() + self._ttl)
+        maker = connection.get_transaction()
+        if all(self._made_in.get(root.root_id) is not maker for root in roots):
+            self._keep(tenant, live)
+        return live
+
+    def _opened(self, connection: Connection, row: Any) -> IndexRoot:
+        if row.state not in states.STATES:
+            raise damaged()
+        kek = self._keks.by_id(connection, row.kek_id)
+        aad = index_root_aad(row.tenant, row.epoch, row.root_id, row.state)
+        key = open_wrapped(kek, aad, row.wrapped)
+        if not check_key(key, row.root_id):
+            del key
+            raise damaged()
+        return IndexRoot(row.root_id, row.epoch, row.state, key)
+
+    def _keep(self, tenant: str, live: LiveRoots) -> None:
         self._cached.pop(tenant, None)
-        self._cached[tenant] = root
+        self._cached[tenant] = live
         drop_oldest(self._cached, self._most, self._clock())

@@ -12,28 +12,29 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from vaultlayer.crypto.envelope import key_id_for
-from vaultlayer.errors import IntegrityError, KeyUnavailable, VaultLayerError
-from vaultlayer.keys import tables
-from vaultlayer.keys.records import KEY_BYTES, Kek, check_key, damaged, drop_oldest, kek_aad
+from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable, VaultLayerError
+from vaultlayer.keys import states, tables
+from vaultlayer.keys.places import kek_aad
+from vaultlayer.keys.records import KEY_BYTES, check_key, damaged, drop_oldest
+from vaultlayer.keys.uppers import Kek
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from vaultlayer.keys.provider import KeyProvider
 
-FIRST_EPOCH = 1
-
 _C = tables.kek.c
-_RECORD = select(_C.kek_id, _C.tenant, _C.region, _C.epoch, _C.provider, _C.wrapped)
-_BY_ID = _RECORD.where(_C.kek_id == bindparam("kek_id"))
-_CURRENT = (
-    _RECORD.where(_C.tenant == bindparam("tenant"), _C.region == bindparam("region"))
+RECORD = select(_C.kek_id, _C.tenant, _C.region, _C.epoch, _C.state, _C.provider, _C.wrapped)
+_BY_ID = RECORD.where(_C.kek_id == bindparam("kek_id"))
+_NEWEST = (
+    RECORD.where(_C.tenant == bindparam("tenant"), _C.region == bindparam("region"))
     .order_by(_C.epoch.desc())
-    .limit(1)
+    .limit(2)
 )
+_LAST_EPOCH = select(func.max(_C.epoch)).where(_C.region == bindparam("region"))
 
 
 class Keks:
@@ -42,17 +43,23 @@ class Keks:
         provider: KeyProvider,
         *,
         region: str,
+        regions: Mapping[str, KeyProvider],
         ttl: float,
         most: int,
         clock: Callable[[], float],
     ) -> None:
+        self.region = region
         self._provider = provider
-        self._region = region
+        self._regions = regions
         self._ttl = ttl
         self._most = most
         self._clock = clock
         self._cached: dict[bytes, Kek] = {}
         self._lock = Lock()
+
+    def provider(self, region: str) -> KeyProvider:
+        """What holds the provider key of a region."""
+        return self._regions.get(region, self._provider)
 
     def by_id(self, connection: Connection, kek_id: bytes) -> Kek:
         """The KEK a record was wrapped under."""
@@ -67,90 +74,139 @@ class Keks:
             )
         return self._unwrapped(row)
 
-    def current(self, connection: Connection, tenant: str) -> Kek:
+    def current(self, connection: Connection, tenant: str, region: str | None = None) -> Kek:
         """The KEK to wrap new keys under, in its newest epoch; made when there is none."""
-        place = {"tenant": tenant, "region": self._region}
-        row = connection.execute(_CURRENT, place).one_or_none()
-        if row is None:
-            self._create(connection, tenant)
-            again = tables.as_of_now(connection.dialect, _CURRENT)
-            row = connection.execute(again, place).one_or_none()
-        if row is None:
+        region = self.region if region is None else region
+        place = {"tenant": tenant, "region": region}
+        rows = connection.execute(_NEWEST, place).all()
+        if not rows:
+            self.create(connection, tenant, region, self._epoch(connection, region), states.ACTIVE)
+            again = tables.as_of_now(connection.dialect, _NEWEST)
+            rows = connection.execute(again, place).all()
+        if not rows:
             raise tables.lost_race()
-        kek = self._unwrapped(row)
-        if (kek.tenant, kek.region, kek.epoch) != (tenant, self._region, row.epoch):
+        keks = [self._unwrapped(row) for row in rows[: 2 if rows[0].state == states.ADDED else 1]]
+        kek = keks[-1]
+        if (kek.tenant, kek.region, kek.added) != (tenant, region, False):
             raise damaged()
         return kek
 
-    def _create(self, connection: Connection, tenant: str) -> None:
-        tables.check_names(tenant, self._region, self._provider.name)
-        kek, wrapped = self._new_kek(tenant, FIRST_EPOCH)
+    def create(
+        self, connection: Connection, tenant: str, region: str, epoch: int, state: str
+    ) -> None:
+        """A new KEK's record, unless another transaction has made it."""
+        provider = self.provider(region)
+        tables.check_names(tenant, region, provider.name)
+        kek, wrapped = self._new_kek(tenant, region, epoch, added=state == states.ADDED)
         row = {
             "kek_id": kek.kek_id,
             "tenant": kek.tenant,
             "region": kek.region,
             "epoch": kek.epoch,
-            "provider": self._provider.name,
+            "state": state,
+            "provider": provider.name,
             "wrapped": wrapped,
             "created": int(time.time()),
+            "changed": int(time.time()),
         }
         connection.execute(tables.insert_if_absent(connection.dialect, tables.kek), row)
         with self._lock:
             self._keep(kek)
 
-    def _new_kek(self, tenant: str, epoch: int) -> tuple[Kek, bytes]:
-        key = os.urandom(KEY_BYTES)
+    def rewrapped(self, row: Any, state: str) -> bytes:
+        """A KEK record's wrapping by the provider's newest version, for ``state``."""
+        provider, added = self.provider(row.region), state == states.ADDED
+        place = (row.tenant, row.region, row.epoch, row.kek_id)
+        key = self._key(row)
+        wrapped: bytes | VaultLayerError
+        try:
+            wrapped = provider.wrap(key, kek_aad(*place, added))
+        except Exception as error:
+            wrapped = _without_frames(error, provider)
+        del key
+        if isinstance(wrapped, VaultLayerError):
+            raise wrapped
+        return wrapped
+
+    def forget(self) -> None:
+        """Drop every unwrapped KEK."""
+        with self._lock:
+            self._cached.clear()
+
+    def _epoch(self, connection: Connection, region: str) -> int:
+        """A new tenant begins in the epoch its region is in."""
+        return connection.scalar(_LAST_EPOCH, {"region": region}) or states.FIRST
+
+    def _new_kek(self, tenant: str, region: str, epoch: int, added: bool) -> tuple[Kek, bytes]:
+        key, provider = os.urandom(KEY_BYTES), self.provider(region)
         kek_id, cipher = key_id_for(key), AESGCM(key)
         wrapped: bytes | VaultLayerError
         try:
-            wrapped = self._provider.wrap(key, kek_aad(tenant, self._region, epoch, kek_id))
+            wrapped = provider.wrap(key, kek_aad(tenant, region, epoch, kek_id, added))
         except Exception as error:
-            wrapped = self._without_frames(error)
+            wrapped = _without_frames(error, provider)
         del key
         if isinstance(wrapped, VaultLayerError):
             raise wrapped
         expires = self._clock() + self._ttl
-        return Kek(kek_id, tenant, self._region, epoch, cipher, expires), wrapped
+        return Kek(kek_id, tenant, region, epoch, added, cipher, expires), wrapped
 
     def _unwrapped(self, row: Any) -> Kek:
         """The KEK of a record; one call to the provider, however many threads want it."""
+        added = row.state == states.ADDED
         with self._lock:
             kek = self._cached.get(row.kek_id)
-            if kek is None or kek.expires <= self._clock():
-                kek = self._unwrap(*row)
+            if kek is None or kek.expires <= self._clock() or kek.added != added:
+                cipher = AESGCM(self._key(row))
+                expires = self._clock() + self._ttl
+                kek = Kek(row.kek_id, row.tenant, row.region, row.epoch, added, cipher, expires)
                 self._keep(kek)
             return kek
 
-    def _unwrap(
-        self, kek_id: bytes, tenant: str, region: str, epoch: int, written_by: str, wrapped: bytes
-    ) -> Kek:
+    def _key(self, row: Any) -> bytes:
+        """The 32 bytes of a record, unwrapped by the provider."""
+        if row.state not in states.STATES:
+            raise damaged()
+        if row.state == states.ERASED:
+            raise _epoch_over()
+        provider = self.provider(row.region)
+        place = (row.tenant, row.region, row.epoch, row.kek_id)
         key: bytes | VaultLayerError
         try:
-            key = self._provider.unwrap(wrapped, kek_aad(tenant, region, epoch, kek_id))
+            key = provider.unwrap(row.wrapped, kek_aad(*place, row.state == states.ADDED))
         except Exception as error:
-            key = self._without_frames(error)
+            key = _without_frames(error, provider)
         if isinstance(key, IntegrityError):
             raise damaged()
-        if isinstance(key, KeyUnavailable) and written_by != self._provider.name:
-            raise KeyUnavailable(key.message, hint=f"{key.hint}; it was wrapped by {written_by}")
+        if isinstance(key, KeyUnavailable) and row.provider != provider.name:
+            raise KeyUnavailable(key.message, hint=f"{key.hint}; it was wrapped by {row.provider}")
         if isinstance(key, VaultLayerError):
             raise key
-        if not check_key(key, kek_id):
+        if not check_key(key, row.kek_id):
             del key
             raise damaged()
-        return Kek(kek_id, tenant, region, epoch, AESGCM(key), self._clock() + self._ttl)
+        return key
 
     def _keep(self, kek: Kek) -> None:
         self._cached.pop(kek.kek_id, None)
         self._cached[kek.kek_id] = kek
         drop_oldest(self._cached, self._most, self._clock())
 
-    def _without_frames(self, error: Exception) -> VaultLayerError:
-        """The provider's error without its frames, whose variables may hold the key."""
-        if isinstance(error, VaultLayerError):
-            error.__cause__ = error.__context__ = None
-            return error.with_traceback(None)
-        return KeyUnavailable(
-            f"the key provider {self._provider.name} failed ({type(error).__name__})",
-            hint="check that it is reachable and that its credentials are valid, then try again",
-        )
+
+def _without_frames(error: Exception, provider: KeyProvider) -> VaultLayerError:
+    """The provider's error without its frames, whose variables may hold the key."""
+    if isinstance(error, VaultLayerError):
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    return KeyUnavailable(
+        f"the key provider {provider.name} failed ({type(error).__name__})",
+        hint="check that it is reachable and that its credentials are valid, then try again",
+    )
+
+
+def _epoch_over() -> KeyErased:
+    return KeyErased(
+        "the key's epoch is over, and its KEK was destroyed",
+        hint="the record is from a backup that is older than the horizon of `vaultlayer keys "
+        "epochs`: take a newer one",
+    )

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 from threading import Lock
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, bindparam, select
 
 from vaultlayer.errors import KeyErased, KeyUnavailable
-from vaultlayer.keys import tables
+from vaultlayer.keys import states, tables
 from vaultlayer.keys.index_roots import IndexRoots
 from vaultlayer.keys.keks import Keks
 from vaultlayer.keys.records import (
     SubjectKey,
+    check_erased,
     damaged,
     drop_oldest,
     new_subject_keys,
@@ -25,22 +27,22 @@ from vaultlayer.keys.records import (
 from vaultlayer.watch import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from vaultlayer.keys.provider import KeyProvider
 
 __all__ = ["Keys", "SubjectKey"]
 
 BATCH = 1000
-FIRST_GENERATION = 1
+_STATES = frozenset(states.STATES)
 
 _C = tables.subject_key.c
-_RECORD = select(_C.state, _C.kek_id, _C.wrapped, _C.key_id, _C.tenant, _C.subject, _C.generation)
-_BY_ID = _RECORD.where(_C.key_id.in_(bindparam("ids", expanding=True)))
-_BY_SUBJECT = _RECORD.where(
+RECORD = select(_C.state, _C.kek_id, _C.wrapped, _C.key_id, _C.tenant, _C.subject, _C.generation)
+_BY_ID = RECORD.where(_C.key_id.in_(bindparam("ids", expanding=True)))
+_BY_SUBJECT = RECORD.where(
     _C.tenant == bindparam("tenant"),
     _C.subject.in_(bindparam("subjects", expanding=True)),
-    _C.state != tables.DECRYPT_ONLY,
+    _C.state.in_((states.ACTIVE, states.ERASED)),
 )
 
 
@@ -58,6 +60,7 @@ class Keys:
         ttl: float = 60.0,
         max_keys: int = 100_000,
         region: str = "",
+        regions: Mapping[str, KeyProvider] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cached: dict[bytes, SubjectKey] = {}
@@ -65,8 +68,10 @@ class Keys:
         self._max_keys = max_keys
         self._clock = clock
         self._lock = Lock()
-        self._keks = Keks(provider, region=region, ttl=ttl, most=max_keys, clock=clock)
-        self._roots = IndexRoots(self._keks, ttl=ttl, most=max_keys, clock=clock)
+        self.keks = Keks(
+            provider, region=region, regions=regions, ttl=ttl, most=max_keys, clock=clock
+        )
+        self.roots = IndexRoots(self.keks, ttl=ttl, most=max_keys, clock=clock)
 
     def fetch(self, connection: Connection, key_ids: Iterable[bytes]) -> dict[bytes, SubjectKey]:
         """Key id → key, from the cache or the database; one SELECT for every 1,000 missing.
@@ -101,18 +106,21 @@ class Keys:
         tenant: str,
         subjects: Collection[bytes],
         fresh: bool = False,
+        region: str | None = None,
     ) -> dict[bytes, SubjectKey]:
         """Subject → the key to seal with, made where there is none.
 
-        ``fresh`` says that the subjects' ids were just drawn at random, which spares looking.
+        ``region`` is where new keys belong, by default the vault's own. ``fresh`` says that the
+        subjects' ids were just drawn at random, which spares looking.
         Keys made here are not in ``cached``: ``remember`` them once the transaction has
         committed. A subject whose key was erased: KeyErased, never a new key.
         """
         wanted = sorted(set(subjects))  # one order for all, so that two writers can't deadlock
-        found = {} if fresh else self._find_active(connection, tenant, wanted, _BY_SUBJECT)
+        look = tables.held(connection.dialect, _BY_SUBJECT)
+        found = {} if fresh else self._find_active(connection, tenant, wanted, look)
         missing = [subject for subject in wanted if subject not in found]
         if missing:
-            found.update(self._create(connection, tenant, missing))
+            found.update(self._create(connection, tenant, missing, region))
         return found
 
     def remember(self, keys: Iterable[SubjectKey]) -> None:
@@ -122,16 +130,21 @@ class Keys:
     def forget(self, key_ids: str = EVERYTHING) -> None:
         """Drop keys from ``cached``: ids in hexadecimal, separated by spaces; or all of them."""
         with self._lock:
-            if key_ids == EVERYTHING:
-                self.cached.clear()
-            for key_id in key_ids.split():
-                self.cached.pop(bytes.fromhex(key_id), None)
+            known = list(self.cached)
+            gone = known if key_ids == EVERYTHING else map(bytes.fromhex, key_ids.split())
+            for key_id in gone:
+                key = self.cached.pop(key_id, None)
+                if key is not None:
+                    key.expires = 0.0  # an access may still hold it, as the one it used last
 
-    def index_key(
+    def index_keys(
         self, connection: Connection, tenant: str, entity: str, field: str, index: str
-    ) -> bytes:
-        """The 32-byte key of one blind index, derived from the tenant's index root."""
-        return self._roots.index_key(connection, tenant, entity, field, index)
+    ) -> list[bytes]:
+        """The 32-byte keys of one blind index, derived from the tenant's live index roots.
+
+        The first is the one to write with; there are others only while roots are exchanged.
+        """
+        return self.roots.index_keys(connection, tenant, entity, field, index)
 
     def _find_active(
         self, connection: Connection, tenant: str, subjects: list[bytes], statement: Select[Any]
@@ -140,20 +153,34 @@ class Keys:
         for start in range(0, len(subjects), BATCH):
             batch = {"tenant": tenant, "subjects": subjects[start : start + BATCH]}
             rows += connection.execute(statement, batch).all()
+        if connection.dialect.name in tables.MYSQL:
+            rows = self._hold(connection, [row.key_id for row in rows])
+        replaced = {row.subject for row in rows if row.state == states.ACTIVE}
+        rows = [row for row in rows if row.state != states.ERASED or row.subject not in replaced]
         return {key.subject: key for key in self._open(connection, rows).values()}
 
+    def _hold(self, connection: Connection, key_ids: list[bytes]) -> list[Any]:
+        """MySQL's way to what ``held`` does: a record at a time, since a SELECT that finds
+        nothing would lock the gap, in which others make their keys."""
+        look = tables.as_of_now(connection.dialect, _BY_ID)
+        rows: list[Any] = []
+        for start in range(0, len(key_ids), BATCH):
+            rows += connection.execute(look, {"ids": key_ids[start : start + BATCH]}).all()
+        return [row for row in rows if row.state in (states.ACTIVE, states.ERASED)]
+
     def _create(
-        self, connection: Connection, tenant: str, subjects: list[bytes]
+        self, connection: Connection, tenant: str, subjects: list[bytes], region: str | None
     ) -> dict[bytes, SubjectKey]:
-        kek = self._keks.current(connection, tenant)
+        kek = self.keks.current(connection, tenant, region)
         expires = self._clock() + self._ttl
-        keys, wrapped = new_subject_keys(kek, tenant, subjects, FIRST_GENERATION, expires)
+        keys, wrapped = new_subject_keys(kek, tenant, subjects, states.FIRST, expires)
         common = {
             "tenant": tenant,
-            "generation": FIRST_GENERATION,
-            "state": tables.ACTIVE,
+            "generation": states.FIRST,
+            "state": states.ACTIVE,
             "kek_id": kek.kek_id,
             "created": int(time.time()),
+            "changed": int(time.time()),
         }
         rows = [
             {"key_id": key.key_id, "subject": key.subject, "wrapped": blob, **common}
@@ -172,16 +199,19 @@ class Keys:
 
     def _open(self, connection: Connection, rows: list[Any]) -> dict[bytes, SubjectKey]:
         """The keys of some records, remembered; KeyErased when one is a tombstone."""
-        if not {row[0] for row in rows} <= tables.STATES:
+        if not {row[0] for row in rows} <= _STATES:
             raise damaged()
-        usable = [row for row in rows if row[0] != tables.ERASED]
+        usable = [row for row in rows if row[0] != states.ERASED]
         keks = {
-            kek_id: self._keks.by_id(connection, kek_id) for kek_id in {row[1] for row in usable}
+            kek_id: self.keks.by_id(connection, kek_id) for kek_id in {row[1] for row in rows}
         }
         keys = open_subject_keys(usable, keks, self._clock() + self._ttl)
         self._remember(keys)
         if len(usable) < len(rows):
-            raise _erased()
+            for state, kek_id, *record in rows:
+                if state == states.ERASED:
+                    check_erased(keks[kek_id], *record)
+            raise erased()
         return keys
 
     def _remember(self, keys: dict[bytes, SubjectKey]) -> None:
@@ -191,7 +221,7 @@ class Keys:
             drop_oldest(self.cached, self._max_keys, self._clock())
 
 
-def _erased() -> KeyErased:
+def erased() -> KeyErased:
     return KeyErased(
         "the data subject's key was destroyed",
         hint="the person was erased on request: what was sealed for them can't be read or "

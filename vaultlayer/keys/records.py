@@ -1,36 +1,37 @@
 """How key records are wrapped and opened: pure functions, no I/O.
 
-A wrapped key is an envelope of version 1 under the KEK whose place is ``record_aad(...)``: the
-record's kind and every column that says whose key it is. So a record moved to another tenant,
-subject, generation or id doesn't open, and the key inside must hash to the id it goes by.
+A wrapped key is an envelope of version 1 under the KEK, in the place that ``places`` says. So a
+record moved to another tenant, subject, generation, id or state doesn't open, and the key inside
+must hash to the id it goes by. The record of an erased key wraps no key but that it was erased.
 """
 
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from hmac import compare_digest
-from struct import Struct
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from vaultlayer.crypto.binding import record_aad, subject_part
+from vaultlayer.crypto.binding import subject_part
 from vaultlayer.crypto.envelope import PLAIN_HEADER, PLAIN_ITEM, key_id_for, open_sealed, seal
 from vaultlayer.crypto.refusals import damaged as damaged_value
 from vaultlayer.errors import ConfigurationError, IntegrityError, PlaintextFound
+from vaultlayer.keys import states
+from vaultlayer.keys.places import subject_key_aad
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+
+    from vaultlayer.keys.uppers import Kek
 
 KEY_BYTES = 32
 LOG_REF_BYTES = 16
 NONCE_BYTES = 12
 _KEK_ID = slice(3, 19)  # where an envelope names its key
 _MATERIAL = KEY_BYTES + LOG_REF_BYTES
-
-number = Struct(">q").pack  # any integer a database holds
+ERASED_MATERIAL = b"erased"  # what a destroyed key's record wraps instead of one
 
 
 class SubjectKey:
@@ -45,6 +46,7 @@ class SubjectKey:
         "log_ref",
         "number",
         "place",
+        "region",
         "subject",
         "tenant",
     )
@@ -57,9 +59,11 @@ class SubjectKey:
         log_ref: bytes,
         cipher: AESGCM,
         expires: float,
+        region: str = "",
     ) -> None:
         self.key_id = key_id
         self.tenant = tenant
+        self.region = region  # of its KEK: where the key may be unwrapped
         self.subject = subject
         self.number = int.from_bytes(subject)  # UUID.int of the subject
         self.place = subject_part(subject)
@@ -90,38 +94,6 @@ class SubjectKey:
         )
 
 
-class Kek:
-    """A key-encryption key, unwrapped: only its cipher is kept."""
-
-    __slots__ = ("cipher", "epoch", "expires", "kek_id", "region", "tenant")
-
-    def __init__(
-        self, kek_id: bytes, tenant: str, region: str, epoch: int, cipher: AESGCM, expires: float
-    ) -> None:
-        self.kek_id = kek_id
-        self.tenant = tenant
-        self.region = region
-        self.epoch = epoch
-        self.cipher = cipher
-        self.expires = expires
-
-    def __repr__(self) -> str:
-        return "<Kek>"
-
-
-class IndexRoot:
-    """The key a tenant's blind-index keys are derived from."""
-
-    __slots__ = ("expires", "key")
-
-    def __init__(self, key: bytes, expires: float) -> None:
-        self.key = key
-        self.expires = expires
-
-    def __repr__(self) -> str:
-        return "<IndexRoot>"
-
-
 class _Expiring(Protocol):
     @property
     def expires(self) -> float: ...
@@ -140,40 +112,21 @@ def drop_oldest(cache: dict[_Key, _Value], most: int, now: float) -> None:
         del cache[oldest]
 
 
-def kek_aad(tenant: str, region: str, epoch: int, kek_id: bytes) -> bytes:
-    return record_aad(
-        "kek", epoch=number(epoch), kek_id=kek_id, region=region.encode(), tenant=tenant.encode()
-    )
-
-
-def subject_key_aad(tenant: str, subject: bytes, key_id: bytes, generation: int) -> bytes:
-    return _subject_key_prefix(tenant, len(subject)) + key_id + number(generation) + subject
-
-
-@lru_cache(maxsize=1024)
-def _subject_key_prefix(tenant: str, subject_length: int) -> bytes:
-    """``record_aad`` up to its last part, which is the only one that differs from key to key."""
-    whose = bytes(16 + 8 + subject_length)
-    return record_aad("subject-key", tenant=tenant.encode(), whose=whose)[: -len(whose)]
-
-
-def index_root_aad(tenant: str, epoch: int, root_id: bytes) -> bytes:
-    return record_aad("index-root", epoch=number(epoch), root_id=root_id, tenant=tenant.encode())
-
-
 def new_subject_keys(
     kek: Kek, tenant: str, subjects: Collection[bytes], generation: int, expires: float
 ) -> tuple[list[SubjectKey], list[bytes]]:
-    """A new key a subject, and each one's wrapped form; in the order of ``subjects``."""
+    """A new active key a subject, and each one's wrapped form; in the order of ``subjects``."""
     step = _MATERIAL + NONCE_BYTES
     pool = os.urandom(step * len(subjects))
     keys, wrapped = [], []
     for start, subject in zip(range(0, len(pool), step), subjects, strict=True):
         material = pool[start : start + _MATERIAL]
-        key = material[:KEY_BYTES]
+        key, log_ref = material[:KEY_BYTES], material[KEY_BYTES:]
         key_id = key_id_for(key)
-        keys.append(SubjectKey(key_id, tenant, subject, material[KEY_BYTES:], AESGCM(key), expires))
-        aad = subject_key_aad(tenant, subject, key_id, generation)
+        keys.append(
+            SubjectKey(key_id, tenant, subject, log_ref, AESGCM(key), expires, kek.region)
+        )
+        aad = subject_key_aad(tenant, subject, key_id, generation, states.ACTIVE)
         nonce = pool[start + _MATERIAL : start + step]
         wrapped.append(wrap(kek, aad, material, nonce))
     return keys, wrapped
@@ -188,14 +141,15 @@ def open_subject_keys(
     """
     return {
         key_id: _open_subject_key(
-            keks[kek_id], wrapped, key_id, tenant, subject, generation, expires
+            keks[kek_id], state, wrapped, key_id, tenant, subject, generation, expires
         )
-        for _, kek_id, wrapped, key_id, tenant, subject, generation in rows
+        for state, kek_id, wrapped, key_id, tenant, subject, generation in rows
     }
 
 
 def _open_subject_key(
     kek: Kek,
+    state: str,
     wrapped: bytes,
     key_id: bytes,
     tenant: str,
@@ -207,15 +161,39 @@ def _open_subject_key(
     material = b""
     try:
         if wrapped[:3] == PLAIN_HEADER and wrapped[_KEK_ID] == kek.kek_id:
-            place = subject_key_aad(tenant, subject, key_id, generation)
+            place = subject_key_aad(tenant, subject, key_id, generation, state)
             material = kek.cipher.decrypt(wrapped[19:31], wrapped[31:], place + PLAIN_ITEM)
     except (TypeError, ValueError, InvalidTag):
         pass
     key = material[:KEY_BYTES]
     if len(material) == _MATERIAL and compare_digest(key_id_for(key), key_id):
-        return SubjectKey(key_id, tenant, subject, material[KEY_BYTES:], AESGCM(key), expires)
+        log_ref = material[KEY_BYTES:]
+        return SubjectKey(key_id, tenant, subject, log_ref, AESGCM(key), expires, kek.region)
     del material, key
     raise damaged()
+
+
+def check_erased(
+    kek: Kek, wrapped: bytes, key_id: bytes, tenant: str, subject: bytes, generation: int
+) -> None:
+    """IntegrityError unless the record says under the KEK that its key was erased."""
+    aad = subject_key_aad(tenant, subject, key_id, generation, states.ERASED)
+    if open_wrapped(kek, aad, wrapped) != ERASED_MATERIAL:
+        raise damaged()
+
+
+def rewrapped(row: Any, old: Kek | None, new: Kek, state: str) -> bytes:
+    """A subject key record's wrapping under another KEK or for another state; no key leaves.
+
+    ``row`` is (state, kek_id, wrapped, key_id, tenant, subject, generation). Erased: the key is
+    gone from the result, and ``old``, the record's own KEK, isn't needed.
+    """
+    was, _, wrapped, key_id, tenant, subject, generation = row
+    material = ERASED_MATERIAL
+    if old is not None and state != states.ERASED:
+        aad = subject_key_aad(tenant, subject, key_id, generation, was)
+        material = open_wrapped(old, aad, wrapped)
+    return wrap(new, subject_key_aad(tenant, subject, key_id, generation, state), material)
 
 
 def wrap(kek: Kek, aad: bytes, material: bytes, nonce: bytes | None = None) -> bytes:

@@ -1,7 +1,9 @@
 """The key tables: wrapped keys only, in the same database (and transaction) as the data.
 
-Binary columns compare byte for byte everywhere; on MySQL and MariaDB names are stored as
-UTF-8 bytes too, because their text collations take ``"a"``, ``"A"`` and ``"a "`` for one name.
+``state`` is one of ``states``; a record's wrapping is bound to it, so that it can't be edited.
+``changed`` says since when. Binary columns compare byte for byte everywhere; on MySQL and MariaDB
+names are stored as UTF-8 bytes too, because their text collations take ``"a"``, ``"A"`` and
+``"a "`` for one name.
 """
 
 from __future__ import annotations
@@ -31,11 +33,6 @@ if TYPE_CHECKING:
 
 MAX_NAME_BYTES = 255
 
-ACTIVE = "active"
-DECRYPT_ONLY = "decrypt_only"
-ERASED = "erased"
-STATES = frozenset({ACTIVE, DECRYPT_ONLY, ERASED})
-
 
 class _Utf8Binary(TypeDecorator[str]):
     """A text kept as its UTF-8 bytes."""
@@ -63,10 +60,11 @@ class _Bytes(LargeBinary):
         return None
 
 
-_MYSQL = ("mysql", "mariadb")
-_Id = _Bytes(16).with_variant(VARBINARY(16), *_MYSQL)
-_Name = String(MAX_NAME_BYTES).with_variant(_Utf8Binary(), *_MYSQL)
+MYSQL = ("mysql", "mariadb")
+_Id = _Bytes(16).with_variant(VARBINARY(16), *MYSQL)
+_Name = String(MAX_NAME_BYTES).with_variant(_Utf8Binary(), *MYSQL)
 _Seconds = BigInteger()  # since 1970-01-01, UTC
+_State = String(12)
 
 metadata = MetaData()
 
@@ -77,9 +75,11 @@ kek = Table(
     Column("tenant", _Name, nullable=False),
     Column("region", _Name, nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("state", _State, nullable=False),
     Column("provider", String(255), nullable=False),
-    Column("wrapped", _Bytes, nullable=False),
+    Column("wrapped", _Bytes),  # NULL once erased
     Column("created", _Seconds, nullable=False),
+    Column("changed", _Seconds, nullable=False),
     UniqueConstraint("tenant", "region", "epoch", name="uq_vaultlayer_kek_epoch"),
 )
 
@@ -90,10 +90,11 @@ subject_key = Table(
     Column("tenant", _Name, nullable=False),
     Column("subject", _Id, nullable=False),  # b"": the tenant's own key
     Column("generation", Integer, nullable=False),
-    Column("state", String(12), nullable=False),
+    Column("state", _State, nullable=False),
     Column("kek_id", _Id, nullable=False),
-    Column("wrapped", _Bytes),  # NULL once erased: the record stays as a tombstone
+    Column("wrapped", _Bytes),  # once erased: no key, but the fact, under the same seal
     Column("created", _Seconds, nullable=False),
+    Column("changed", _Seconds, nullable=False),
     UniqueConstraint("tenant", "subject", "generation", name="uq_vaultlayer_subject_key"),
     sqlite_with_rowid=False,  # one tree to search instead of two: 2.4 µs a key instead of 4.0
 )
@@ -104,10 +105,25 @@ index_root = Table(
     Column("root_id", _Id, primary_key=True),
     Column("tenant", _Name, nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("state", _State, nullable=False),
     Column("kek_id", _Id, nullable=False),
-    Column("wrapped", _Bytes, nullable=False),
+    Column("wrapped", _Bytes),  # NULL once erased
     Column("created", _Seconds, nullable=False),
+    Column("changed", _Seconds, nullable=False),
     UniqueConstraint("tenant", "epoch", name="uq_vaultlayer_index_root"),
+)
+
+# Who was erased, and where that is recorded: by it a restored backup is told (keys/tombstones.py).
+tombstone = Table(
+    "vaultlayer_tombstone",
+    metadata,
+    Column("tenant", _Name, primary_key=True),
+    Column("subject", _Id, primary_key=True),
+    Column("erasure_id", _Id, nullable=False),
+    Column("erased", _Seconds, nullable=False),
+    Column("trail", String(32), nullable=False),  # the audit directory, its shard and record
+    Column("shard", String(64), nullable=False),
+    Column("seq", BigInteger, nullable=False),
 )
 
 
@@ -126,7 +142,7 @@ def insert_if_absent(dialect: Dialect, table: Table) -> Insert:
         from sqlalchemy.dialects import sqlite
 
         return sqlite.insert(table).on_conflict_do_nothing()
-    if dialect.name in _MYSQL:
+    if dialect.name in MYSQL:
         return insert(table).prefix_with("IGNORE")
     raise ConfigurationError(
         f"keys can't be kept in a {dialect.name} database",
@@ -134,9 +150,18 @@ def insert_if_absent(dialect: Dialect, table: Table) -> Insert:
     )
 
 
+def held(dialect: Dialect, statement: Select[Any]) -> Select[Any]:
+    """The SELECT whose rows nobody changes until this transaction ends.
+
+    So that nobody is erased, and no generation destroyed, between finding a key and the commit of
+    what is sealed with it. SQLite has one writer at a time; for MySQL see ``Keys``.
+    """
+    return statement.with_for_update(read=True) if dialect.name == "postgresql" else statement
+
+
 def as_of_now(dialect: Dialect, statement: Select[Any]) -> Select[Any]:
     """The SELECT to look again with: MySQL's REPEATABLE READ shows a plain one only the past."""
-    return statement.with_for_update(read=True) if dialect.name in _MYSQL else statement
+    return statement.with_for_update(read=True) if dialect.name in MYSQL else statement
 
 
 def check_names(*names: str) -> None:

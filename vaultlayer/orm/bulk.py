@@ -98,6 +98,7 @@ def _row(entity: Entity, loaded: Values, given: Values, is_new: bool = False) ->
         row_id=entity.row_id(loaded),
         put=given.__setitem__,
         values=[(key, field, given[key]) for key, field in entity.fields.items() if key in given],
+        region=entity.region_of(loaded),
     )
 
 

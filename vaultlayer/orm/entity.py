@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SUBJECT_KEY = "subject_id"
 ENTITY = "vaultlayer.entity"
 _FIELD = "vaultlayer.field"
-
+Keys = tuple[str, ...]  # of mapped attributes
 
 class Entity:
     """A mapped class with personal fields.
@@ -32,8 +32,8 @@ class Entity:
     """
 
     __slots__ = (
-        "dependents", "fields", "is_composite", "is_subject", "link", "mapper", "row_keys",
-        "subject_key", "tenant_key",
+        "dependents", "fields", "is_composite", "is_subject", "link", "mapper", "region_key",
+        "row_keys", "subject_key", "tenant_key",
     )
 
     def __init__(self, mapper: Mapper[Any]) -> None:
@@ -45,8 +45,8 @@ class Entity:
         self.link: Link | None = None
         self.dependents: list[Entity] = []
         self.row_keys = () if self.is_subject else _keys(mapper, mapper.primary_key)
-        tenant = getattr(cls, "__tenant__", None)
-        self.tenant_key = _column_key(mapper, tenant, "__tenant__") if tenant else None
+        self.tenant_key = _column_key(mapper, "__tenant__")
+        self.region_key = _column_key(mapper, "__region__")
         if self.is_subject and SUBJECT_KEY not in mapper.attrs:
             raise ConfigurationError(
                 f"{cls.__name__} is a data subject, but its table has no column {SUBJECT_KEY!r}",
@@ -66,6 +66,10 @@ class Entity:
                 hint=f"set {self.tenant_key} before the personal fields are written or read",
             )
         return str(tenant)
+
+    def region_of(self, values: dict[str, Any]) -> str | None:
+        """Where a new subject's key belongs; None: where the vault's settings say."""
+        return values.get(self.region_key) if self.region_key else None
 
     @property
     def binding(self) -> set[str]:
@@ -93,11 +97,7 @@ class Link:
     __slots__ = ("local", "parent", "relationship", "remote")
 
     def __init__(
-        self,
-        local: tuple[str, ...],
-        relationship: str | None,
-        parent: Entity,
-        remote: tuple[str, ...],
+        self, local: Keys, relationship: str | None, parent: Entity, remote: Keys
     ) -> None:
         self.local = local
         self.relationship = relationship
@@ -227,7 +227,10 @@ def _keys(mapper: Mapper[Any], columns: Any) -> tuple[str, ...]:
     return tuple(mapper.get_property_by_column(column).key for column in columns)
 
 
-def _column_key(mapper: Mapper[Any], path: str, what: str) -> str:
+def _column_key(mapper: Mapper[Any], what: str) -> str | None:
+    path: str | None = getattr(mapper.class_, what, None)
+    if path is None:
+        return None
     if path in mapper.relationships:
         return _keys(mapper, [mapper.relationships[path].local_remote_pairs[0][0]])[0]
     if path in mapper.column_attrs:

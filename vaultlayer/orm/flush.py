@@ -48,6 +48,7 @@ def rows_to_seal(session: Session) -> list[Row]:
                     (key, entity.fields[key], assigned(entity.fields[key], change.values.get(key)))
                     for key in change.keys
                 ],
+                region=entity.region_of(change.values),
             )
         )
         if entity.link is not None:

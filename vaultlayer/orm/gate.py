@@ -180,6 +180,7 @@ class _Writing:
                         (key, self.fields[key], assigned(self.fields[key], row[key]))
                         for key in self._named(row)
                     ],
+                    region=entity.region_of(values),
                 )
             )
         seal_rows(access, self.connection, bound)

@@ -85,7 +85,7 @@ def hash_term(searched: SearchTerm) -> bytes:
         raise access.refuse(grant)
     access.journal.append(grant.prefix, NO_REF)
     tenant = access.tenant if searched.field.tenanted else ""
-    return _hash(_key(access, connection, tenant, searched.field), searched.text)
+    return _hash(_keys(access, connection, tenant, searched.field)[0], searched.text)
 
 
 def index_term(
@@ -94,11 +94,11 @@ def index_term(
     """What the blind-index column stores beside an encoded value."""
     if data is None:
         return None
-    return _hash(_key(access, connection, tenant, field), _normalized(field, data))
+    return _hash(_keys(access, connection, tenant, field)[0], _normalized(field, data))
 
 
-def _key(access: Access, connection: Connection | None, tenant: str, field: Any) -> bytes:
-    return access.vault.index_key(connection, tenant, field, field.search.name)
+def _keys(access: Access, connection: Connection | None, tenant: str, field: Any) -> list[bytes]:
+    return access.vault.index_keys(connection, tenant, field, field.search.name)
 
 
 def _normalized(field: Any, data: bytes) -> bytes:
