@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vaultlayer.access.bundle import DIGESTED, read_bundle
+from vaultlayer.access.bundle import DIGESTED, FILES, MOST_BYTES, REQUIRED, read_bundle
 from vaultlayer.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -67,21 +67,24 @@ def test_the_digest_covers_each_deciding_file_and_nothing_else(folder: Path) -> 
 def test_the_digest_is_what_its_docstring_says(starter: Path) -> None:
     """Anyone can recompute it: lengths and bytes of name and content, files by name."""
     digest = hashlib.sha256()
-    for name in ("categories.toml", "model.conf", "purposes.toml", "roles.csv"):
+    for name in (
+        "categories.toml", "model.conf", "notice.md", "processors.toml", "purposes.toml",
+        "roles.csv",
+    ):  # fmt: skip
         for part in (name.encode(), (starter / name).read_bytes()):
             digest.update(len(part).to_bytes(8, "big"))
             digest.update(part)
     assert read_bundle(starter).digest == digest.hexdigest()
 
 
-@pytest.mark.parametrize("name", DIGESTED)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
     """Half a bundle is none."""
     (folder / name).unlink()
     assert refusal(read_bundle, folder).startswith(f"{name} can't be read")
 
 
-@pytest.mark.parametrize("name", [*DIGESTED, "tests.toml"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_byte_order_mark_is_fine_and_another_encoding_is_not(folder: Path, name: str) -> None:
     """Spreadsheets write the mark; other encodings are refused with the line."""
     content = (folder / name).read_bytes()
@@ -93,10 +96,43 @@ def test_a_byte_order_mark_is_fine_and_another_encoding_is_not(folder: Path, nam
     assert name in refusal(read_bundle, folder)
 
 
-def test_no_tests_is_a_bundle_without_tests(folder: Path) -> None:
-    """tests.toml may be missing."""
-    (folder / "tests.toml").unlink()
-    assert read_bundle(folder).tests == ()
+def test_what_decides_nothing_may_be_missing(folder: Path) -> None:
+    """No tests, processors or notice: a bundle without them."""
+    for name in set(FILES) - set(REQUIRED):
+        (folder / name).unlink()
+    bundle = read_bundle(folder)
+    assert (bundle.tests, dict(bundle.processors), bundle.notice) == ((), {}, "")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_half_written_or_damaged_file_is_refused(folder: Path, name: str) -> None:
+    """Cut off in the middle of a line, filled up with NUL bytes as after a power cut, or huge."""
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2] + b"\0" * 512)
+    line = content[: len(content) // 2].count(b"\n") + 1
+    assert refusal(read_bundle, folder) == f"{name}:{line}: a NUL byte"
+    (folder / name).write_bytes(b"#" * (MOST_BYTES + 1))
+    assert refusal(read_bundle, folder) == f"{name} is too big"
+    if name not in ("notice.md", "processors.toml"):  # they have no end to miss
+        end = content.rstrip().rindex(b"\n") + 4
+        (folder / name).write_bytes(content[:end])
+        assert refusal(read_bundle, folder).startswith(name)
+
+
+def test_a_rule_for_a_region_where_its_purpose_is_not_used_is_refused(folder: Path) -> None:
+    """A misspelt region in a deny would deny nothing."""
+    purposes = folder / "purposes.toml"
+    text = purposes.read_text()
+    at = text.index("[direct_marketing]")
+    purposes.write_text(text[:at] + text[at:].replace('["*"]', '["eu", "uk"]', 1))
+    rules = folder / "roles.csv"
+    good = rules.read_text()
+    line = "p, marketer, contact.email, search, direct_marketing, deny, region="
+    rules.write_text(f"{good}{line}uk\n")
+    assert read_bundle(folder).rules[-1].region == "uk"
+    rules.write_text(f"{good}{line}ukk\n")
+    said = refusal(read_bundle, folder)
+    assert said.startswith(f"roles.csv:{good.count(chr(10)) + 1}: direct_marketing is not used in")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +144,8 @@ def test_no_tests_is_a_bundle_without_tests(folder: Path) -> None:
         ("[matchers]\n", "[matchers]\nm2 = true\n"),
         ("g2(r.obj, p.obj)", "g2(r.obj, p.obj) || true"),
         ("m = ", "m = true || "),
-        ("p = sub, obj, act, purpose, eft", "p = sub, obj, act, purpose"),
+        ("p = sub, obj, act, purpose, tenant, region, eft", "p = sub, obj, act, purpose"),
+        ('(p.tenant == "*" || r.tenant == p.tenant) && ', ""),
     ],
 )
 def test_another_model_is_refused(folder: Path, edit: tuple[str, str]) -> None:

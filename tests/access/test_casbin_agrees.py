@@ -29,6 +29,8 @@ PURPOSES = {
     "p1": Purpose("p1", "w", "consent", True, ("a.x", "b"), ("*",), "1 year"),
 }
 
+PLACES = ("", "north", "south")
+
 RULES = st.builds(
     Rule,
     role=st.sampled_from(ROLES),
@@ -37,6 +39,9 @@ RULES = st.builds(
     purpose=st.sampled_from(tuple(PURPOSES)),
     effect=st.sampled_from(("allow", "mask", "deny")),
     is_field=st.booleans(),
+    mask=st.sampled_from(("", "redact", "last4")),
+    tenant=st.sampled_from(PLACES),
+    region=st.sampled_from(PLACES),
 ).filter(lambda rule: rule.target in (FIELDS if rule.is_field else CATEGORIES))
 # A role inherits only from later ones, so there is no circle.
 LINKS = st.sets(st.sampled_from(tuple(itertools.combinations(ROLES, 2))))
@@ -46,6 +51,8 @@ QUESTIONS = st.tuples(
     st.sampled_from(tuple(CATEGORIES)),
     st.sampled_from(ACTIONS),
     st.sampled_from(tuple(PURPOSES)),
+    st.sampled_from(PLACES),
+    st.sampled_from(PLACES),
 )
 
 
@@ -64,31 +71,34 @@ def covered(purpose: str, category: str) -> bool:
 
 
 def in_words(bundle: Bundle, question: tuple[Any, ...]) -> str:
-    """The README's rules, without Casbin."""
-    roles, field, category, action, purpose = question
+    """The README's rules, without Casbin: the effect, with a mask's name."""
+    roles, field, category, action, purpose, tenant, region = question
     held = set(roles)
     for _ in ROLES:
         held |= {link.parent for link in bundle.links if link.child in held}
-    effects = {
-        rule.effect
+    speaking = [
+        rule
         for rule in bundle.rules
         if rule.role in held
         and (rule.action, rule.purpose) == (action, purpose)
+        and rule.tenant in ("", tenant)
+        and rule.region in ("", region)
         and (
             rule.target == field if rule.is_field else f"{category}.".startswith(f"{rule.target}.")
         )
-    }
+    ]
     if not covered(purpose, category):
         return "deny"
     for effect in ("deny", "allow", "mask"):
-        if effect in effects:
-            return effect
+        for rule in speaking:
+            if rule.effect == effect:
+                return f"{effect}:{rule.mask}" if effect == "mask" else effect
     return "deny"
 
 
 def by_plain_casbin(bundle: Bundle, question: tuple[Any, ...], masked: bool) -> bool:
     """One whole enforcer with all lines as text, made for this question alone."""
-    roles, field, category, action, purpose = question
+    roles, field, category, action, purpose, tenant, region = question
     lines = [f"g, somebody, {role}" for role in roles]
     lines += [f"g, {link.child}, {link.parent}" for link in bundle.links]
     lines += [f"g2, c:{name}, c:{c.parent}" for name, c in CATEGORIES.items() if c.parent]
@@ -98,10 +108,12 @@ def by_plain_casbin(bundle: Bundle, question: tuple[Any, ...], masked: bool) -> 
         if rule.effect in (granting, "deny"):
             effect = "deny" if rule.effect == "deny" else "allow"
             target = f"{'f' if rule.is_field else 'c'}:{rule.target}"
-            lines.append(f"p, {rule.role}, {target}, {rule.action}, {rule.purpose}, {effect}")
+            places = f"{rule.tenant or '*'}, {rule.region or '*'}"
+            does = f"{rule.action}, {rule.purpose}"
+            lines.append(f"p, {rule.role}, {target}, {does}, {places}, {effect}")
     model = casbin.Enforcer.new_model(text="\n".join(MODEL_LINES))
     enforcer = casbin.Enforcer(model, StringAdapter("\n".join(lines)))
-    return bool(enforcer.enforce("somebody", "something", action, purpose))
+    return bool(enforcer.enforce("somebody", "something", action, purpose, tenant, region))
 
 
 @settings(deadline=None, max_examples=150)
@@ -114,7 +126,8 @@ def test_every_decision_is_casbins_and_the_readmes(
     snapshot = Snapshot(bundle)
     for question in (*questions, *questions):
         decision = snapshot.decide(*question)
-        assert decision.effect == in_words(bundle, question)
+        told = decision.effect + (f":{decision.mask}" if decision.effect == "mask" else "")
+        assert told == in_words(bundle, question)
         if covered(question[4], question[2]):
             allowed = by_plain_casbin(bundle, question, masked=False)
             assert (decision.effect == "allow") == allowed

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from importlib.metadata import EntryPoint
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaultlayer.access.masks import HIDDEN, MASKS, mask
+from vaultlayer.access import masks
+from vaultlayer.access.masks import HIDDEN, MASKS, mask, mask_names, masking, pseudonym
 from vaultlayer.errors import ConfigurationError
 
 NAMES = sorted(MASKS)
@@ -32,6 +34,10 @@ NAMES = sorted(MASKS)
         ("year", datetime(1815, 12, 10, tzinfo=UTC), "1815"),
         ("year", "1815-12-10", "1815"),
         ("year", "1815-12-10T08:00:00+00:00", "1815"),
+        ("city", "12 St James's Square, London SW1Y 4JH", "London"),
+        ("city", "Hauptstr. 5, Hinterhaus, 65812 Bad Soden", "Bad Soden"),
+        ("city", "1 Rue X\n75001 Paris\nFrance", "Paris"),
+        ("city", {"street": "Hauptstr. 5", "city": "Bad Soden"}, "Bad Soden"),
     ],
 )
 def test_a_fitting_value_shows_what_the_name_says(name: str, value: object, shown: str) -> None:
@@ -70,6 +76,15 @@ def test_a_fitting_value_shows_what_the_name_says(name: str, value: object, show
         ("year", time(8)),
         ("year", 1815),
         ("year", ""),
+        ("city", "Hauptstr. 5 10115 Berlin"),
+        ("city", "12 Elm Street, c/o Ada Lovelace"),
+        ("city", "12 Elm Street, London"),
+        ("city", "Flat 3, 12 Elm Street, London"),
+        ("city", "Hauptstr. 5, 10115 Haus 7"),
+        ("city", "a, 10115 b, 20095 c"),
+        ("city", {"street": "Hauptstr. 5"}),
+        ("city", {"city": "Hauptstr. 5"}),
+        ("city", {"city": 7}),
     ],
 )
 def test_an_unfit_value_shows_nothing(name: str, value: object) -> None:
@@ -169,3 +184,48 @@ def test_an_unknown_mask_is_refused_without_the_value(name: object) -> None:
 def test_kinds_without_a_fitting_mask_are_hidden_by_every_one(value: object) -> None:
     """A mask never falls back on str()."""
     assert {mask(name, value) for name in NAMES} == {HIDDEN}
+
+
+@settings(deadline=None)
+@given(ANYTHING, ANYTHING)
+def test_a_pseudonym_is_stable_and_another_for_another_value_or_key(
+    one: object, other: object
+) -> None:
+    """Equal values are told apart from others by it, within one key only."""
+    shown = pseudonym(b"k" * 32, one)
+    assert shown == pseudonym(b"k" * 32, one)
+    assert shown != pseudonym(b"l" * 32, one)
+    assert len(shown) == 21
+    if repr(one) != repr(other):
+        assert shown != pseudonym(b"k" * 32, other)
+
+
+def test_the_hash_mask_asks_for_its_key_and_no_other_does() -> None:
+    """Deciding about the other masks fetches no key."""
+    asked: list[int] = []
+
+    def key() -> bytes:
+        asked.append(1)
+        return b"k" * 32
+
+    for name in NAMES:
+        masking(name, key)
+    assert asked == []
+    assert masking("hash", key)("Ada") == pseudonym(b"k" * 32, "Ada")
+    assert asked == [1]
+
+
+def test_a_mask_of_ones_own_comes_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by name; its failures, and what is no text, show nothing of the value."""
+    points = {
+        name: EntryPoint(name, f"{__name__}:{name}", "vaultlayer.masks")
+        for name in ("shouting", "broken", "wrong_kind", "through")
+    }
+    found = {"shouting": str.upper, "broken": int, "wrong_kind": len, "through": str}
+    monkeypatch.setattr(masks, "_own", lambda: points)
+    monkeypatch.setattr(EntryPoint, "load", lambda point: found[point.name])
+    assert "shouting" in mask_names()
+    assert masking("shouting", bytes)("ada") == "ADA"
+    assert {masking(name, bytes)("ada") for name in points if name != "shouting"} == {HIDDEN}
+    with pytest.raises(ConfigurationError, match="unknown mask"):
+        masking("nothing", bytes)

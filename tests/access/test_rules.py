@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vaultlayer.access.inheritance import MOST_LINKS
 from vaultlayer.access.names import ACTIONS, EFFECTS, is_name
-from vaultlayer.access.rules import MOST_LINKS, Link, Rule, parse_rules
+from vaultlayer.access.rules import Emergency, Link, Rule, parse_rules
 from vaultlayer.errors import PolicyError
 
 CATEGORIES = ("contact", "contact.email", "identity", "identity.name")
@@ -16,7 +17,8 @@ GOOD = "p, support, contact.email, read, help, allow"
 
 
 def parse(text: str) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:
-    return parse_rules(text, CATEGORIES, PURPOSES)
+    roles = parse_rules(text, CATEGORIES, PURPOSES)
+    return roles.rules, roles.links
 
 
 def refusal(text: str) -> PolicyError:
@@ -210,3 +212,81 @@ def test_a_chain_longer_than_casbin_follows_is_refused() -> None:
 def test_a_diamond_of_roles_is_no_circle() -> None:
     """Two ways to one parent are fine."""
     assert len(parse(f"{GOOD}\ng,a,support\ng,b,support\ng,c,a\ng,c,b")[1]) == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "rule"),
+    [
+        ("", {}),
+        (", tenant=north", {"tenant": "north"}),
+        (", region=eu , tenant=north", {"tenant": "north", "region": "eu"}),
+        (", tenant=north,,", {"tenant": "north"}),
+    ],
+)
+def test_a_rule_may_be_for_one_tenant_or_region(more: str, rule: dict[str, str]) -> None:
+    """Named at the end of the line, and shown so."""
+    (parsed,), _ = parse(GOOD + more)
+    assert parsed == Rule("support", "contact.email", "read", "help", "allow", line=1, **rule)
+    assert parse(str(parsed))[0][0] == parsed
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("tenant=", "'tenant=' is not understood"),
+        ("tennant=north", "'tennant=north' is not understood"),
+        ("tenant=a, tenant=b", "is not understood"),
+        ("tenant=a b", "is not understood"),
+        ("tenant=*", "is not understood"),
+        ("tenant=a=b", "is not understood"),
+        ("until=2030-01-01", "is not understood"),
+        ("region=\uff45u", "is not understood"),
+        ("tenant=north, more", "'tenant=north' is not a name"),
+    ],
+)
+def test_a_place_not_understood_is_refused(more: str, says: str) -> None:
+    """A misspelt limit would make a rule hold everywhere, or nowhere."""
+    message = str(refusal(f"{GOOD}, {more}"))
+    assert says in message or "7 cells" in message or "8 cells" in message
+
+
+def test_rules_for_different_places_are_different_rules() -> None:
+    """And a second one for the same place is refused."""
+    text = f"{GOOD}\n{GOOD}, tenant=a\n{GOOD}, tenant=b\n{GOOD}, tenant=b, region=eu\n"
+    assert len(parse(text)[0]) == 4
+    assert "line 2 already decides" in str(refusal(f"{text}{GOOD}, tenant=a"))
+
+
+def test_a_mask_may_be_named_with_the_effect() -> None:
+    """A built-in one, or hash; what isn't there is refused, and so is a mask on an allow."""
+    line = "p, support, contact.email, read, help, "
+    for name in ("last4", "email", "initials", "year", "city", "hash", "redact"):
+        (rule,), _ = parse(f"{line}mask:{name}")
+        assert (rule.effect, rule.mask, str(rule)) == ("mask", name, f"{line}mask:{name}")
+    assert "unknown mask 'lastfour'" in str(refusal(f"{line}mask:lastfour"))
+    for effect in ("mask:", "allow:last4", "deny:", "mask:last4:x", "Mask:last4"):
+        assert "unknown" in str(refusal(line + effect))
+
+
+def test_an_emergency_names_two_roles_and_minutes() -> None:
+    """The role taken on must be one that rules speak of."""
+    roles = parse_rules(f"{GOOD}\ne, intern, support, 30\n", CATEGORIES, PURPOSES)
+    assert roles.emergencies == (Emergency("intern", "support", 30, 2),)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("e, intern, support", "3 cells instead of 4"),
+        ("e, intern, support, 0", "not a number of minutes"),
+        ("e, intern, support, 481", "not a number of minutes"),
+        ("e, intern, support, 1.5", "not a number of minutes"),
+        ("e, intern, support, -1", "not a number of minutes"),
+        ("e, intern, suport, 30", "'suport', which no rule mentions"),
+        ("e, intern, support, 30\ne, intern, support, 20", "line 2 already decides"),
+        ("e, *, support, 30", "not a name"),
+    ],
+)
+def test_an_emergency_not_understood_is_refused(line: str, says: str) -> None:
+    """With its line."""
+    assert says in str(refusal(f"{GOOD}\n{line}\n"))

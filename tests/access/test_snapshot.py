@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from vaultlayer.access.bundle import read_bundle
+from vaultlayer.access.inheritance import MOST_LINKS
 from vaultlayer.access.names import ACTIONS
-from vaultlayer.access.rules import MOST_LINKS
 from vaultlayer.access.snapshot import Decision, Snapshot
 from vaultlayer.errors import PolicyError
 

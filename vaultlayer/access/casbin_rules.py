@@ -2,7 +2,8 @@
 
 Casbin knows two effects, so a rule with three becomes two questions. ``read`` is answered from
 the allow and the deny rules; ``read:masked``, asked only after a no, from the mask and the same
-deny rules. So deny outranks allow and allow outranks mask, over all roles taken together.
+deny rules. So deny outranks allow and allow outranks mask, over all roles taken together; of
+rules with different masks the one that stands first decides.
 
 Not safe for threads by itself: `Snapshot` asks under its lock.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Casbin's own effect, per question, for each of ours; a missing pair is no rule for that question.
 _PLAIN = {"allow": "allow", "deny": "deny"}
 _MASKED = {"mask": "allow", "deny": "deny"}
+_ANYWHERE = "*"  # a rule for every tenant or region; no name has this sign
 _MOST_NAMES = 10_000
 _building = threading.Lock()
 # Those of casbin.util.log.DEFAULT_LOGGING: building an enforcer disables each of them.
@@ -55,8 +57,9 @@ class CasbinRules:
             for category in bundle.categories.values()
             if category.parent is not None
         ]
-        self._lines: dict[tuple[str, str], list[Line]] = {}
-        self._rules: dict[tuple[str, ...], Rule] = {}
+        self._lineages = {name: bundle.lineage(name) for name in bundle.categories}
+        self._lines: dict[tuple[str, str, str], list[Line]] = {}
+        self._rules: dict[tuple[str, ...], tuple[int, Rule]] = {}
         for rule in bundle.rules:
             if rule.effect not in EFFECTS:  # Casbin would pass over it, and over a lost deny
                 raise PolicyError(
@@ -67,32 +70,62 @@ class CasbinRules:
         self._build()
 
     def judge(
-        self, roles: frozenset[str], field: str, category: str, action: str, purpose: str
+        self,
+        roles: frozenset[str],
+        field: str,
+        category: str,
+        action: str,
+        purpose: str,
+        tenant: str = "",
+        region: str = "",
     ) -> Ruling:
-        """What the rules say to somebody who holds all these roles at once."""
+        """What the rules say to somebody of a tenant and region who holds all these roles."""
         if len(self._names) >= _MOST_NAMES:
             self._build()
         kinds = (f"field:{field}", f"category:{category}")
-        request = (
-            self._linked("principal", roles, "g", sorted(roles)),
-            self._linked("value", kinds, "g2", kinds),
-        )
-        allowed, rule = self._ask(*request, action, purpose)
+        subject = self._linked("principal", roles, "g", sorted(roles))
+        target = self._linked("value", kinds, "g2", kinds)
+        covering = [f"category:{name}" for name in self._lineages.get(category, (category,))]
+        targets = (kinds[0], *covering)
+
+        plain = self._candidates(targets, action, purpose)
+        allowed, rule = self._ask(plain, subject, target, action, purpose, tenant, region)
         if allowed:
             return Ruling("allow", rule)
         if rule is None:
-            masked, rule = self._ask(*request, f"{action}:masked", purpose)
+            veiled = f"{action}:masked"
+            masking = self._candidates(targets, veiled, purpose)
+            asked = (subject, target, veiled, purpose, tenant, region)
+            masked, rule = self._ask(masking, *asked)
             if masked:
-                return Ruling("mask", rule)
+                return Ruling("mask", self._first(masking, asked))
         return Ruling("deny", rule)
 
     def _add(self, rule: Rule, action: str, effect: str | None) -> None:
         if effect is None:
             return
-        kind = "field" if rule.is_field else "category"
-        line = [rule.role, f"{kind}:{rule.target}", action, rule.purpose, effect]
-        self._lines.setdefault((action, rule.purpose), []).append(line)
-        self._rules[tuple(line)] = rule
+        target = f"{'field' if rule.is_field else 'category'}:{rule.target}"
+        places = [rule.tenant or _ANYWHERE, rule.region or _ANYWHERE]
+        line = [rule.role, target, action, rule.purpose, *places, effect]
+        self._lines.setdefault((action, rule.purpose, target), []).append(line)
+        self._rules[tuple(line)] = (len(self._rules), rule)
+
+    def _candidates(self, targets: Iterable[str], action: str, purpose: str) -> list[Line]:
+        """The lines that Casbin's matcher would not turn away at once for what they are about.
+
+        Casbin walks through all it is given, microseconds each.
+        """
+        found = [self._lines.get((action, purpose, target), ()) for target in targets]
+        lines = itertools.chain.from_iterable(found)
+        return sorted(lines, key=lambda line: self._rules[tuple(line)][0])
+
+    def _first(self, lines: list[Line], asked: tuple[str, ...]) -> Rule:
+        """The first rule that by itself says yes to what all together say yes to."""
+        for line in lines:
+            allowed, rule = self._ask([line], *asked)
+            if allowed and rule is not None:
+                return rule
+        raise AssertionError  # pragma: no cover
 
     def _build(self) -> None:
         self._enforcer = _quiet_enforcer(self._links, self._parents)
@@ -102,13 +135,9 @@ class CasbinRules:
         # real one nor inherit what a failed call left behind.
         self._number = itertools.count()
 
-    def _ask(
-        self, subject: str, target: str, action: str, purpose: str
-    ) -> tuple[bool, Rule | None]:
-        # Casbin walks through all rules, microseconds each. These are the ones whose action and
-        # purpose its matcher would not turn away at once. With no rule at all Casbin evaluates
-        # its matcher against empty texts instead, so that is answered here.
-        lines = self._lines.get((action, purpose))
+    def _ask(self, lines: list[Line], *request: str) -> tuple[bool, Rule | None]:
+        # With no rule at all Casbin evaluates its matcher against empty texts, and says yes to
+        # a request of empty texts; so that is answered here.
         if not lines:
             return False, None
         if not self._enforcer.enabled:
@@ -116,8 +145,8 @@ class CasbinRules:
                 "Casbin's enforcement was switched off", hint="find what reached into it"
             )
         self._policy.policy = lines
-        allowed, line = self._enforcer.enforce_ex(subject, target, action, purpose)
-        return allowed is True, self._rules.get(tuple(line))
+        allowed, line = self._enforcer.enforce_ex(*request)
+        return allowed is True, self._rules.get(tuple(line), (0, None))[1]
 
     def _linked(self, kind: str, key: object, links: str, parents: Iterable[str]) -> str:
         """The made-up name that stands for ``key`` and inherits from all these parents."""
@@ -169,7 +198,7 @@ def _quiet_enforcer(roles: Sequence[Line], categories: Sequence[Line]) -> Any:
                 logger.disabled = True
             model = casbin.Enforcer.new_model(text="\n".join(MODEL_LINES))
             enforcer = _Enforcer(model, _Links(roles, categories))
-            enforcer.enforce("nobody", "nothing", "none", "none")  # parses, under this lock
+            enforcer.enforce(*["nothing"] * 6)  # parses, under this lock
         finally:
             for logger, disabled in zip(loggers, before, strict=True):
                 logger.disabled = disabled

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from vaultlayer.access import words
-from vaultlayer.access.rules import FILE as ROLES
+from vaultlayer.access.bundle import NOTICE
+from vaultlayer.access.lines import FILE as ROLES
+from vaultlayer.access.processors import FILE as PROCESSORS
 from vaultlayer.access.snapshot import ANY_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vaultlayer.access.bundle import Bundle
     from vaultlayer.access.rules import Rule
@@ -40,7 +43,41 @@ def findings(snapshot: Snapshot) -> list[Finding]:
     return [
         *_failed_tests(snapshot, bundle.tests),
         *(_dead(rule) for rule in bundle.rules if _never_applies(bundle, rule)),
+        *_outdated(bundle),
     ]
+
+
+def undeclared(
+    snapshot: Snapshot, declared: Mapping[str, str], *, complete: bool = False
+) -> list[Finding]:
+    """Where the rules and the models don't fit: a misspelt field would silently deny nothing.
+
+    :param declared: the category of each personal field, by "table.attribute".
+    :param complete: these are all there are; else a rule about a table that isn't among them is
+        taken for one about a model not loaded yet.
+    """
+    tables = {field.rpartition(".")[0] for field in declared}
+    found = [
+        Finding(
+            f"{ROLES}:{rule.line}",
+            f"no model has the field {rule.target}",
+            "check its spelling: the table's name (or __entity__), a full stop, the attribute's",
+        )
+        for rule in snapshot.bundle.rules
+        if rule.is_field
+        and rule.target not in declared
+        and (complete or rule.target.rpartition(".")[0] in tables)
+    ]
+    found += [
+        Finding(
+            words.CATEGORIES,
+            f"{field} is declared with the category {category}, which isn't there",
+            "declare the category, or name another in personal(...)",
+        )
+        for field, category in sorted(declared.items())
+        if category not in snapshot.bundle.categories
+    ]
+    return found
 
 
 def _failed_tests(snapshot: Snapshot, tests: tuple[PolicyTest, ...]) -> Iterator[Finding]:
@@ -51,6 +88,8 @@ def _failed_tests(snapshot: Snapshot, tests: tuple[PolicyTest, ...]) -> Iterator
             test.category,
             test.action,
             test.purpose,
+            test.tenant,
+            test.region,
         )
         if decision.effect != test.expect:
             yield Finding(
@@ -78,3 +117,17 @@ def _dead(rule: Rule) -> Finding:
         f"this rule never applies: {rule.purpose} does not cover {rule.target}",
         f"add the category to the purpose in {words.PURPOSES}, or remove the rule",
     )
+
+
+def _outdated(bundle: Bundle) -> Iterator[Finding]:
+    """What people aren't told, and agreements that have run out."""
+    if not bundle.notice.strip():
+        yield Finding(NOTICE, "people are told nothing", f"write {NOTICE}, what people are told")
+    today = datetime.now(UTC).date()
+    for processor in bundle.processors.values():
+        if processor.expires < today:
+            yield Finding(
+                PROCESSORS,
+                f"the agreement with {processor.name} ran out on {processor.expires}",
+                "renew it, or take the processor out",
+            )

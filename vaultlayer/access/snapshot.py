@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from vaultlayer.access.casbin_rules import CasbinRules, Ruling
@@ -11,6 +12,8 @@ from vaultlayer.access.names import ACTIONS, Effect, is_name
 from vaultlayer.errors import PolicyError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vaultlayer.access.bundle import Bundle
     from vaultlayer.access.rules import Rule
 
@@ -23,7 +26,8 @@ ANY_FIELD = "any:field"
 # What no part of a question may be, for the probes.
 _BAD: tuple[Any, ...] = (None, "", "\n", [], frozenset(), frozenset({None, "", "\n"}))
 
-Question = tuple[frozenset[str], str, str, str, str]
+# roles, field, category, action, purpose, tenant, region
+Question = tuple[frozenset[str], str, str, str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,16 @@ class Decision:
 
     ``reason`` is "rule" when ``effect`` is allow or mask. A deny has one of: no_roles,
     action_unknown, category_unknown, field_invalid, purpose_unknown, purpose_category (the
-    purpose is not told for this category), role (no rule allows it), rule_deny (a rule forbids
-    it). ``needs_consent``: an allow or mask counts only if the person's consent is recorded.
+    purpose is not told for this category), place_invalid (tenant or region is no text), role
+    (no rule allows it), rule_deny (a rule forbids it). ``needs_consent``: an allow or mask
+    counts only if the person's consent is recorded. ``mask``: the mask that the rule names, ""
+    for the field's own.
     """
 
     effect: Effect
     reason: str
     needs_consent: bool = False
+    mask: str = ""
 
 
 class Snapshot:
@@ -51,17 +58,23 @@ class Snapshot:
         "_answers",
         "_covered",
         "_lock",
+        "_places",
         "_roles",
         "_rules",
         "_rulings",
         "bundle",
         "fields",
+        "fields_of",
     )
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle: Final = bundle
         # The fields that rules name, for the caller to hold against the declared ones.
         self.fields: Final = frozenset(rule.target for rule in bundle.rules if rule.is_field)
+        self.fields_of: Final = _by_entity(self.fields)
+        self._places = frozenset(
+            place for rule in bundle.rules for place in (rule.tenant, rule.region)
+        )
         self._roles = frozenset(rule.role for rule in bundle.rules).union(
             link.child for link in bundle.links
         )
@@ -83,14 +96,21 @@ class Snapshot:
         return self.bundle.digest
 
     def decide(
-        self, roles: frozenset[str], field: str, category: str, action: str, purpose: str
+        self,
+        roles: frozenset[str],
+        field: str,
+        category: str,
+        action: str,
+        purpose: str,
+        tenant: str = "",
+        region: str = "",
     ) -> Decision:
         """What somebody with all these roles may do with a field, for a purpose.
 
-        ``field`` is "table.attribute". An unknown, empty or malformed argument is a deny, never
-        an exception.
+        ``field`` is "table.attribute"; ``tenant`` and ``region`` are the principal's, "" without
+        one. An unknown, empty or malformed argument is a deny, never an exception.
         """
-        question = (roles, field, category, action, purpose)
+        question = (roles, field, category, action, purpose, tenant, region)
         try:
             answer = self._answers.get(question)
         except TypeError:  # something in it has no hash
@@ -98,10 +118,17 @@ class Snapshot:
         return self._first(question) if answer is None else answer
 
     def deciding_rule(
-        self, roles: frozenset[str], field: str, category: str, action: str, purpose: str
+        self,
+        roles: frozenset[str],
+        field: str,
+        category: str,
+        action: str,
+        purpose: str,
+        tenant: str = "",
+        region: str = "",
     ) -> Rule | None:
         """A rule that the decision comes from; None where no rule speaks of it."""
-        question = (roles, field, category, action, purpose)
+        question = (roles, field, category, action, purpose, tenant, region)
         with self._lock:
             return None if self._refusal(question) else self._ruling(question).rule
 
@@ -119,11 +146,12 @@ class Snapshot:
         ruling = self._ruling(question)
         if ruling.effect == "deny":
             return Decision("deny", "rule_deny" if ruling.rule else "role")
-        return Decision(ruling.effect, "rule", self.bundle.purposes[question[4]].consent)
+        mask = ruling.rule.mask if ruling.rule and ruling.effect == "mask" else ""
+        return Decision(ruling.effect, "rule", self.bundle.purposes[question[4]].consent, mask)
 
     def _refusal(self, question: Question) -> str:
         """Why no rule could allow this, "" if one could."""
-        roles, field, category, action, purpose = question
+        roles, field, category, action, purpose, *places = question
         if not isinstance(roles, frozenset) or not roles:
             return "no_roles"
         if not isinstance(action, str) or action not in ACTIONS:
@@ -136,6 +164,8 @@ class Snapshot:
             return "purpose_unknown"
         if (purpose, category) not in self._covered:
             return "purpose_category"
+        if not all(isinstance(place, str) for place in places):
+            return "place_invalid"
         return "" if roles & self._roles else "role"
 
     def _ruling(self, question: Question) -> Ruling:
@@ -143,9 +173,16 @@ class Snapshot:
 
         Tokens carry roles, and models have fields, that no rule mentions; Casbin need not see them.
         """
-        roles, field, category, action, purpose = question
-        rule_field = field if field in self.fields else ""
-        same = (roles & self._roles, rule_field, category, action, purpose)
+        roles, field, category, action, purpose, tenant, region = question
+        same = (
+            roles & self._roles,
+            field if field in self.fields else "",
+            category,
+            action,
+            purpose,
+            tenant if tenant in self._places else "",
+            region if region in self._places else "",
+        )
         ruling = self._rulings.get(same)
         if ruling is None:
             ruling = self._rules.judge(*same)
@@ -161,7 +198,7 @@ class Snapshot:
             if self._rules.judge(*asked) != Ruling("deny", None):
                 raise _leaky("an unknown role")
         purpose, category = next(iter(self._covered), ("", ""))
-        sample: list[Any] = [self._roles, ANY_FIELD, category, "read", purpose]
+        sample: list[Any] = [self._roles, ANY_FIELD, category, "read", purpose, "", ""]
         for place, name in enumerate(("role", "field", "category", "action", "purpose")):
             for bad in _BAD:
                 asked_badly: Any = (*sample[:place], bad, *sample[place + 1 :])
@@ -177,12 +214,21 @@ def _leaky(who: str) -> PolicyError:
 
 
 def _is_small(question: Question) -> bool:
-    roles, *names = question
+    roles, *names, tenant, region = question
     return (
         isinstance(roles, frozenset)
         and len(roles) <= _MOST_ROLES
         and all(is_name(name) for name in (*roles, *names))
+        and all(place == "" or is_name(place) for place in (tenant, region))
     )
+
+
+def _by_entity(fields: frozenset[str]) -> Mapping[str, frozenset[str]]:
+    """The named fields of each table."""
+    found: dict[str, set[str]] = {}
+    for field in fields:
+        found.setdefault(field.rpartition(".")[0], set()).add(field)
+    return MappingProxyType({entity: frozenset(named) for entity, named in found.items()})
 
 
 def _remember(memo: dict[Question, Any], question: Question, answer: object) -> None:

@@ -1,18 +1,15 @@
-"""``categories.toml``, ``purposes.toml`` and ``tests.toml``, table by table.
-
-An unknown key is refused: a misspelt ``consent`` must not mean that no consent is needed.
-"""
+"""``categories.toml``, ``purposes.toml`` and ``tests.toml``, table by table."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from vaultlayer.access.names import ACTIONS, ALLOWED, EFFECTS, Effect, is_name, quote
-from vaultlayer.access.rules import MOST_LINKS
-from vaultlayer.errors import PolicyError
+from vaultlayer.access.inheritance import MOST_LINKS
+from vaultlayer.access.names import ACTIONS, ALLOWED, EFFECTS, Effect, is_name
+from vaultlayer.access.step_up import StepUp, read_step_up
+from vaultlayer.access.toml import Table, line_of, read_toml, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -27,24 +24,32 @@ BASES = (
     "public_task",
     "legitimate_interests",
 )
+# GDPR article 21: where the law leaves a person no say, an objection would promise what can't be.
+OBJECTABLE = frozenset({"consent", "public_task", "legitimate_interests"})
 _RETENTION = re.compile(r"[1-9][0-9]{0,3} (day|month|year)s?")
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A kind of personal data. ``words`` is what people are told; ``parent`` covers it."""
+    """A kind of personal data. ``words`` is what people are told; ``parent`` covers it.
+
+    ``step_up``: how freshly and strongly somebody must have signed in; its children ask it too.
+    """
 
     name: str
     words: str
     sensitive: bool
     parent: str | None = None
+    step_up: StepUp | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
     """What data is used for. ``categories`` cover their children; ``regions`` may be ("*",).
 
-    ``retention`` reads "30 days", "6 months" or "10 years".
+    ``retention`` reads "30 days", "6 months" or "10 years". ``despite_restriction``: goes on for
+    people whose data is restricted (GDPR article 18). ``across_regions``: a principal of one
+    region may open data of people of another.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Purpose:
     categories: tuple[str, ...]
     regions: tuple[str, ...]
     retention: str
+    despite_restriction: bool = False
+    across_regions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +73,24 @@ class PolicyTest:
     action: str
     purpose: str
     expect: Effect
+    tenant: str = ""
+    region: str = ""
     line: int = 0
 
 
 def parse_categories(text: str) -> dict[str, Category]:
     """The tree, flattened: ``[contact.email]`` is the category ``contact.email``."""
-    found = {category.name: category for category in _walk(text, _toml(CATEGORIES, text), None)}
+    found = {category.name: category for category in _walk(text, read_toml(CATEGORIES, text), None)}
     if not found:
-        raise _refuse(CATEGORIES, 0, "no category is declared", 'begin with [name], words = "…"')
+        raise refuse(CATEGORIES, 0, "no category is declared", 'begin with [name], words = "…"')
     return found
 
 
 def parse_purposes(text: str, categories: Collection[str]) -> dict[str, Purpose]:
     """The declared purposes by name; each may only cover declared categories."""
     return {
-        name: _purpose(_Table(PURPOSES, _line(text, name), name, table), categories)
-        for name, table in _toml(PURPOSES, text).items()
+        name: _purpose(Table(PURPOSES, line_of(text, name), name, table), categories)
+        for name, table in read_toml(PURPOSES, text).items()
     }
 
 
@@ -89,75 +98,30 @@ def parse_tests(
     text: str, categories: Collection[str], purposes: Collection[str]
 ) -> tuple[PolicyTest, ...]:
     """The expectations in file order."""
-    document = _toml(TESTS, text)
+    document = read_toml(TESTS, text)
     tests = document.pop("test", [])
     if document or not isinstance(tests, list):
-        raise _refuse(TESTS, 0, "something else than [[test]] is in it", "write only [[test]]s")
+        raise refuse(TESTS, 0, "something else than [[test]] is in it", "write only [[test]]s")
     lines = [at for at, line in enumerate(text.split("\n"), 1) if line.strip() == "[[test]]"]
     lines += [0] * len(tests)  # [[ test ]] is TOML too: then the message has no line
     return tuple(
-        _test(_Table(TESTS, line, "test", table), categories, purposes)
+        _test(Table(TESTS, line, "test", table), categories, purposes)
         for line, table in zip(lines, tests, strict=False)
     )
-
-
-class _Table:
-    """One TOML table that is emptied key by key; what is left over was not understood."""
-
-    def __init__(self, file: str, line: int, name: str, content: object) -> None:
-        self.file, self.line, self.name = file, line, name
-        if not is_name(name):
-            raise self.refuse("it has no valid name", f"a name is {ALLOWED}")
-        if not isinstance(content, dict):
-            raise self.refuse("it is not a table", f"write [{name}] and its keys below")
-        self.left: dict[str, Any] = dict(content)
-
-    def refuse(self, what: str, hint: str) -> PolicyError:
-        return _refuse(self.file, self.line, f"[{quote(self.name)[1:-1]}] {what}", hint)
-
-    def text(self, key: str, one_of: Collection[str] | None = None) -> str:
-        value = self.left.pop(key, None)
-        if not isinstance(value, str) or not value.strip():
-            raise self.refuse(f"{key} is not a text", f'add {key} = "…"')
-        if one_of is not None and value not in one_of:
-            raise self.refuse(
-                f"{key} {quote(value)} is not known", f"use one of {', '.join(sorted(one_of))}"
-            )
-        return value
-
-    def flag(self, key: str) -> bool:
-        value = self.left.pop(key, None)
-        if not isinstance(value, bool):
-            raise self.refuse(f"{key} is neither true nor false", f"add {key} = true or false")
-        return value
-
-    def names(self, key: str, one_of: Collection[str] | None = None) -> tuple[str, ...]:
-        value = self.left.pop(key, None)
-        if not isinstance(value, list) or not value or len(set(map(repr, value))) < len(value):
-            raise self.refuse(f"{key} is not a list of different names", f'add {key} = ["…"]')
-        for name in value:
-            if not (is_name(name) if one_of is None else name in one_of):
-                raise self.refuse(
-                    f"{key} has {quote(name)}, which is not known",
-                    f"{key} are declared in {CATEGORIES}" if one_of else f"a name is {ALLOWED}",
-                )
-        return tuple(value)
-
-    def done(self) -> None:
-        for key in self.left:
-            raise self.refuse(f"the key {quote(key)} is not known", "check its spelling")
 
 
 def _walk(text: str, tables: Mapping[str, object], parent: str | None) -> Iterator[Category]:
     for key, content in tables.items():
         name = key if parent is None else f"{parent}.{key}"
-        table = _Table(CATEGORIES, _line(text, name), name, content)
+        table = Table(CATEGORIES, line_of(text, name), name, content)
         if "." in key or ":" in key:
             raise table.refuse("its name is quoted", "write [contact.email], without quotes")
         if name.count(".") > MOST_LINKS:
             raise table.refuse("it lies too deep", f"use at most {MOST_LINKS} dots")
+        step_up = read_step_up(table)
         below = {key: table.left.pop(key) for key in [*table.left] if _is_table(table.left[key])}
-        category = Category(name, table.text("words"), table.flag("sensitive"), parent)
+        words, sensitive = table.text("words"), table.flag("sensitive")
+        category = Category(name, words, sensitive, parent, step_up)
         table.done()
         yield category
         yield from _walk(text, below, name)
@@ -167,17 +131,18 @@ def _is_table(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _purpose(table: _Table, categories: Collection[str]) -> Purpose:
+def _purpose(table: Table, categories: Collection[str]) -> Purpose:
     purpose = Purpose(
         name=table.name,
         words=table.text("words"),
         basis=table.text("basis", BASES),
         consent=table.flag("consent"),
         categories=table.names("categories", categories),
-        regions=("*",) if table.left.get("regions") == ["*"] else table.names("regions"),
+        regions=table.regions(),
         retention=table.text("retention"),
+        despite_restriction=table.flag("despite_restriction", default=False),
+        across_regions=table.flag("across_regions", default=False),
     )
-    table.left.pop("regions", None)
     table.done()
     if purpose.basis == "consent" and not purpose.consent:
         raise table.refuse("rests on consent but needs none", "write consent = true")
@@ -186,7 +151,7 @@ def _purpose(table: _Table, categories: Collection[str]) -> Purpose:
     return purpose
 
 
-def _test(table: _Table, categories: Collection[str], purposes: Collection[str]) -> PolicyTest:
+def _test(table: Table, categories: Collection[str], purposes: Collection[str]) -> PolicyTest:
     test = PolicyTest(
         role=table.text("role"),
         field=table.text("field") if "field" in table.left else "",
@@ -194,6 +159,8 @@ def _test(table: _Table, categories: Collection[str], purposes: Collection[str])
         action=table.text("action", ACTIONS),
         purpose=table.text("purpose", purposes),
         expect=cast("Effect", table.text("expect", EFFECTS)),
+        tenant=table.text("tenant") if "tenant" in table.left else "",
+        region=table.text("region") if "region" in table.left else "",
         line=table.line,
     )
     table.done()
@@ -202,22 +169,3 @@ def _test(table: _Table, categories: Collection[str], purposes: Collection[str])
     return test
 
 
-def _toml(file: str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # The parser's text quotes the file's own characters, and says line and column.
-        what = str(error)
-    except RecursionError:
-        what = "nested too deep"
-    raise _refuse(file, 0, f"not valid TOML: {what}", "compare it with the starter bundle's")
-
-
-def _line(text: str, name: str) -> int:
-    """Where ``[name]`` stands, 0 if it is written in some other way."""
-    header = re.compile(r"\s*\[\s*" + r"\s*\.\s*".join(map(re.escape, name.split("."))) + r"\s*\]")
-    return next((at for at, line in enumerate(text.split("\n"), 1) if header.match(line)), 0)
-
-
-def _refuse(file: str, line: int, what: str, hint: str) -> PolicyError:
-    return PolicyError(f"{file}:{line}: {what}" if line else f"{file}: {what}", hint=hint)

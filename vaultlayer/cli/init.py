@@ -128,7 +128,11 @@ def _copy(starter: Path, folder: Path) -> None:
     """The contents only: an installation's files may be read-only, these are to be edited."""
     folder.mkdir()
     for file in starter.iterdir():
-        if file.is_file() and not file.name.startswith((".", "_")):
+        if file.name.startswith((".", "_")):
+            continue
+        if file.is_dir():  # the schemas, for editors
+            _copy(file, folder / file.name)
+        else:
             (folder / file.name).write_bytes(file.read_bytes())
 
 
