@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from vaultlayer.cli import models as cli_models
 from vaultlayer.cli.policy import app
+from vaultlayer.errors import ConfigurationError
+from vaultlayer.orm import field
 
 
 @pytest.fixture(autouse=True)
@@ -195,3 +198,56 @@ def test_explain_an_undeclared_category(starter: Path) -> None:
     told = answer("explain", "support", "a.b", "read", "customer_service",
                   "--category", "contact.fax", "--policies", starter)  # fmt: skip
     assert (told["effect"], told["reason"]) == ("deny", "category_unknown")
+
+
+MODELS = """
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from vaultlayer import PersonalData, personal
+
+class Base(DeclarativeBase):
+    pass
+
+class Patron(PersonalData, Base):
+    __tablename__ = "{table}"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = personal("{category}")
+"""
+
+
+def test_rules_about_fields_that_no_model_has_are_found(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt field in a deny would deny nothing; a misspelt category would open nothing."""
+    declared: dict[str, str] = {}  # without the models of other tests
+    monkeypatch.setattr(field, "DECLARED", declared)
+    monkeypatch.setattr(cli_models, "DECLARED", declared)
+    patron = MODELS.format(table="patron", category="contact.email")
+    (tmp_path / "shop_models.py").write_text(patron)
+    rules = folder / "roles.csv"
+    good = rules.read_text()
+    rules.write_text(good + "p, support, patron.email, read, customer_service, deny\n")
+    asked = ("check", "--policies", folder, "--models", "shop_models")
+    assert answer(*asked)["findings"] == []
+    rules.write_text(
+        good
+        + "p, support, patron.emial, read, customer_service, deny\n"
+        + "p, support, patrons.email, read, customer_service, deny\n"
+    )
+    told = answer(*asked)
+    line = good.count("\n") + 1
+    assert told["exit"] == 1
+    assert [(found["where"], found["message"]) for found in told["findings"]] == [
+        (f"roles.csv:{line}", "no model has the field patron.emial"),
+        (f"roles.csv:{line + 1}", "no model has the field patrons.email"),
+    ]
+    (tmp_path / "more_models.py").write_text(MODELS.format(table="guest", category="contact.fax"))
+    rules.write_text(good)
+    [finding] = answer(*asked, "--models", "more_models")["findings"]
+    assert "guest.email is declared with the category contact.fax" in finding["message"]
+
+
+def test_models_that_cannot_be_imported_are_a_usage_error(folder: Path) -> None:
+    """The module and the kind of error are named, and no more."""
+    result = CliRunner().invoke(app, ["check", "--policies", str(folder), "--models", "no_such"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "no_such can't be imported (ModuleNotFoundError)" in str(result.exception)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vaultlayer.access.bundle import Bundle
     from vaultlayer.access.rules import Rule
     from vaultlayer.access.snapshot import Snapshot
-    from vaultlayer.access.words import PolicyTest
     from vaultlayer.errors import PolicyError
 
 
@@ -41,7 +40,7 @@ def findings(snapshot: Snapshot) -> list[Finding]:
     """Everything to be put right before the bundle goes into use; empty when it is good."""
     bundle = snapshot.bundle
     return [
-        *_failed_tests(snapshot, bundle.tests),
+        *failed_tests(snapshot),
         *(_dead(rule) for rule in bundle.rules if _never_applies(bundle, rule)),
         *_outdated(bundle),
     ]
@@ -80,8 +79,9 @@ def undeclared(
     return found
 
 
-def _failed_tests(snapshot: Snapshot, tests: tuple[PolicyTest, ...]) -> Iterator[Finding]:
-    for test in tests:
+def failed_tests(snapshot: Snapshot) -> Iterator[Finding]:
+    """The expectations of ``tests.toml`` that the rules don't meet."""
+    for test in snapshot.bundle.tests:
         decision = snapshot.decide(
             frozenset({test.role}),
             test.field or ANY_FIELD,

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vaultlayer.access.bundle import Bundle, read_bundle
-from vaultlayer.access.check import Finding, findings
+from vaultlayer.access.check import Finding, findings, undeclared
 from vaultlayer.access.snapshot import ANY_FIELD, Snapshot
+from vaultlayer.cli.models import declared_in
 from vaultlayer.errors import ConfigurationError, PolicyError
 from vaultlayer.settings import Settings
 
@@ -32,7 +33,15 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def check(config: _Config = None, policies: _Policies = None, json_: _Json = False) -> None:
+def check(
+    models: Annotated[
+        list[str] | None,
+        typer.Option(help="Python module with mapped classes, to hold the rules against them."),
+    ] = None,
+    config: _Config = None,
+    policies: _Policies = None,
+    json_: _Json = False,
+) -> None:
     """Read the whole bundle, run its tests, and list what is wrong.
 
     Exits with 0 if nothing is, 1 if something is, 2 if there is no bundle to check.
@@ -40,7 +49,10 @@ def check(config: _Config = None, policies: _Policies = None, json_: _Json = Fal
     folder = _folder(config, policies)
     try:
         bundle = read_bundle(folder)
-        found = findings(Snapshot(bundle))
+        snapshot = Snapshot(bundle)
+        found = findings(snapshot)
+        if models:
+            found += undeclared(snapshot, declared_in(models), complete=True)
     except PolicyError as error:
         bundle, found = None, [Finding.of(error)]
     if json_:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from vaultlayer.declare import Declaration
 
 
+# "table.attribute" → category of every personal field mapped so far, for the rules to fit.
+DECLARED: dict[str, str] = {}
+
+
 class Field:
     """One personal field. ``label`` (``customer.email``) is its name in policies and records."""
 
@@ -36,6 +40,7 @@ class Field:
         self.codec = codec_for(declared.python_type or annotated_type(cls, key))
         self.default = default_of(column)
         self.index_key = f"{column.key}_bidx"
+        DECLARED[self.label] = self.category
 
     def __repr__(self) -> str:
         return f"<Field {self.label}>"
