@@ -23,13 +23,26 @@ DEFAULT_FILE = "vaultlayer.toml"
 _TABLES: Mapping[str, frozenset[str]] = {
     "vault": frozenset({"database", "policies"}),
     "keys": frozenset({"provider", "ttl", "region"}),
-    "audit": frozenset({"directory", "durability"}),
+    "audit": frozenset({"directory", "durability", "sinks"}),
     "watch": frozenset({"url"}),
     "tokens": frozenset(
         {"issuer", "audience", "algorithms", "key", "jwks", "secret_file", "typ", "leeway"}
         | {"roles_claim", "roles", "tenant_claim", "tenant", "region_claim", "region"}
     ),
 }
+
+
+_SINK = frozenset({"url", "required", "format"})
+_FORMATS = ("native", "ocsf", "ecs")
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """One ``[[audit.sinks]]``: where records go beside the log. ``url`` may hold a password."""
+
+    url: str = field(repr=False)
+    required: bool = False
+    format: str = "native"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,7 @@ class Settings:
     region: str = ""
     watch: str | None = field(default=None, repr=False)
     tokens: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    sinks: tuple[SinkSettings, ...] = ()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Settings:
@@ -84,6 +98,7 @@ class Settings:
             or _text(file, document.get("watch", {}), "watch", "url", "")
             or None,
             tokens=document.get("tokens", ()),
+            sinks=_sinks(file, audit.get("sinks", [])),
         )
 
 
@@ -148,6 +163,22 @@ def _durability(file: Path, audit: Mapping[str, Any]) -> Literal["process", "pow
         f'{file}: [audit] durability is neither "process" nor "power"',
         hint='"process" survives a killed process, "power" also a power cut',
     )
+
+
+def _sinks(file: Path, tables: object) -> tuple[SinkSettings, ...]:
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise ConfigurationError(
+            f"{file}: audit.sinks is not a list of tables",
+            hint="write [[audit.sinks]], with two brackets, once for each sink",
+        )
+    for one in tables:
+        kinds = isinstance(one.get("url"), str), isinstance(one.get("required", False), bool)
+        if one.keys() - _SINK or not all(kinds) or one.get("format", "native") not in _FORMATS:
+            raise ConfigurationError(
+                f"{file}: one of [[audit.sinks]] is not made as it should",
+                hint='give url = "…", required = true or false, format = "native", "ocsf" or "ecs"',
+            )
+    return tuple(SinkSettings(**one) for one in tables)
 
 
 def _seconds(file: Path, value: object) -> float:

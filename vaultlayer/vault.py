@@ -21,13 +21,14 @@ from vaultlayer.acting import Access
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
 from vaultlayer.audit.recover import recover
-from vaultlayer.audit.verify import Report, verify
+from vaultlayer.audit.sinks.opening import open_sinks
 from vaultlayer.errors import AuditUnavailable, ConfigurationError, KeyUnavailable
 from vaultlayer.keys import tables
 from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import MemoryProvider, open_provider
 from vaultlayer.orm import session as listeners
 from vaultlayer.settings import Settings, secret
+from vaultlayer.trail import Audit
 from vaultlayer.watch import KEY, Watch
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Vault:
         self._engine: Engine | None = None
         self._apart: dict[URL, Engine | None] = {}
         recover(settings.audit_directory)
-        self._log = Log(settings.audit_directory, durability=settings.durability)
+        self._log = Log(
+            settings.audit_directory, durability=settings.durability, sinks=open_sinks(settings)
+        )
         self.journal: Journal = Journal(
             settings.audit_directory, durability=settings.durability, log=self._log
         )
@@ -210,17 +213,6 @@ class Vault:
             same = _place(named) == _place(engine.url)
             self._apart[engine.url] = None if same else create_engine(named, hide_parameters=True)
         return self._apart[engine.url]
-
-
-class Audit:
-    """``vault.audit``: the trail as this vault's own process sees it."""
-
-    def __init__(self, vault: Vault) -> None:
-        self._directory = vault.settings.audit_directory
-
-    def verify(self) -> Report:
-        """Check every shard of the log; ``.findings`` is empty when it is whole."""
-        return verify(self._directory)
 
 
 def _finish(journal: Journal, log: Log, folder: Path | None = None) -> None:

@@ -71,6 +71,10 @@ class Access:
     specs: dict[Kind, Spec] = field(default_factory=dict)
     closed_in: int | None = None  # the segment's number
 
+    @classmethod
+    def begin(cls, number: int, context: dict[str, Any], segment: Segment | None) -> Access:
+        return cls(number, context, segment, segment.position() if segment else 0)
+
     def definitions(self) -> Iterator[dict[str, Any]]:
         """The lines that define all its specs so far."""
         for place, spec in enumerate(self.specs.values()):

@@ -51,6 +51,7 @@ class Journal:
         self._full: list[Segment] = []  # left behind by the current one, not in the log yet
         self.release()
         self._roll(None)
+        log.sinks.on_required_failure(self.watch)
         at_exit_and_fork(self)
 
     def open_access(self, context: Mapping[str, object]) -> int:
@@ -60,8 +61,8 @@ class Journal:
         told = access_context(context)
         told["access"] = f"{self._shard}.{number}"
         told["opened"] = timestamp(time.time())
-        segment = self._segment
-        self._accesses[number] = Access(number, told, segment, segment.position() if segment else 0)
+        self._log.announce(told)
+        self._accesses[number] = Access.begin(number, told, self._segment)
         return number
 
     def spec(
@@ -121,14 +122,14 @@ class Journal:
             self._log_full()
             if self._segment is not None:
                 tell_access(self._log, opened, self._segment)
+        self._log.sinks.settle()
 
     def close(self) -> None:
         """Log all notes and delete the journal's files; what comes later is refused."""
         with self._settling:
             with self._changing:
                 self._closed = True
-                if self._segment is not None:
-                    self._full.append(self._segment)
+                self._full += filter(None, [self._segment])
                 self._segment = None
                 self.append = self._append_first
             for segment in self._full:
@@ -169,15 +170,14 @@ class Journal:
         while (segment := self._segment) is None or not segment.usable:
             self._roll(segment)
         with self._changing:
-            known = access.specs.get(kind)
-            if known is not None:  # another thread was first
+            if (known := access.specs.get(kind)) is not None:  # another thread was first
                 return known
             if self._segment is None:
                 raise unavailable(_CLOSED)
             spec = Spec.of(next(self._numbers), access, kind)
             self._segment.define([definition(spec, first=not access.specs)])
             self._specs[spec.number] = access.specs[kind] = spec
-        return spec
+            return spec
 
     def _use(self, segment: Segment) -> None:
         """Make ``segment`` the current one, and ``append`` as fast as it can be."""

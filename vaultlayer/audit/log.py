@@ -17,6 +17,7 @@ from vaultlayer.audit.files import (
     unavailable,
 )
 from vaultlayer.audit.shard import Shard
+from vaultlayer.audit.sinks.delivery import Sinks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,13 +51,18 @@ class Log:
     _next: Shard | None = None  # begun already, written to after ``turn``
     torn = b""
 
-    def __init__(self, directory: Path, *, durability: Durability = "process") -> None:
+    def __init__(
+        self, directory: Path, *, durability: Durability = "process", sinks: Sinks | None = None
+    ) -> None:
         self.directory = Path(directory)
+        self.sinks = sinks or Sinks()
+        self.sinks.report_to(self._report)
         self.before_use: Callable[[], None] = _nothing  # asked by ``check``; may refuse
         self._power = durability == "power"
         self._closed = self._failed = ""
         self.release()
         self.ready()
+        self.sinks.settle()
         at_exit_and_fork(self)
 
     @classmethod
@@ -72,6 +78,7 @@ class Log:
         log = cls.__new__(cls)
         log.directory, log._power, log.before_use = Path(directory), True, _nothing
         log._closed = log._failed = ""
+        log.sinks = Sinks()
         log.release()
         log._shard, log.torn = resumed
         return log
@@ -90,16 +97,21 @@ class Log:
         return self._shard.file if self._shard else None
 
     def ready(self) -> str:
-        """The name of the newest shard; starts one where there is none (in a forked child)."""
+        """The name of the newest shard; starts one where there is none (in a forked child).
+
+        Refused while a required sink is known to fail: nothing can be noted for the shard then.
+        """
+        self.sinks.check()
         with self._guard:
             self._start()
             return self._next.name if self._next else self.shard
 
     def check(self) -> None:
-        """Raise ``AuditUnavailable`` when the log is known not to take any more records."""
+        """Raise ``AuditUnavailable`` when the log, or a required sink, is known not to work."""
         self._refuse_if_failed()
         if self._shard and self._shard.file.broken:
             raise unavailable(self._shard.file.broken)
+        self.sinks.check()
         self.before_use()
 
     def fail(self, why: str) -> None:
@@ -107,14 +119,24 @@ class Log:
         self._failed = why
 
     def write(self, event: str, **fields: object) -> None:
-        """Record one event; ``AuditUnavailable`` when it can't be kept."""
+        """Record one event; ``AuditUnavailable`` when it can't be kept, or a required sink's fails.
+
+        In the latter case it is in the log.
+        """
         check_plain(fields)
         self.write_all([{"event": event, **fields}])
+        self.sinks.settle()
 
     def write_all(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Record several events in one write: all of them, or none and ``AuditUnavailable``."""
         with self._guard:
             self._start().append(events)
+
+    def announce(self, context: Mapping[str, Any]) -> None:
+        """Where a sink is required: have it know of an access before that opens anything."""
+        if self.sinks.required:
+            self.write_all([{"event": "access", **context}])
+            self.sinks.settle()
 
     def written(self) -> Written | None:
         """How far the shard has come; ``AuditUnavailable`` when someone changed its file."""
@@ -163,6 +185,7 @@ class Log:
             self._shard = self._next = None
             for shard in shards:
                 shard.end()
+        self.sinks.close()
 
     def release(self) -> None:
         """Let go of the files as they are. In a forked child: they are the parent's alone."""
@@ -170,6 +193,7 @@ class Log:
             if shard is not None:
                 shard.file.close()
         self._shard = self._next = None
+        self.sinks.release()
         self._guard = Guard()
 
     def _start(self) -> Shard:
@@ -181,8 +205,13 @@ class Log:
 
     def _create(self) -> Shard:
         shard = Shard.create(folder(self.directory, "log"), power=self._power)
+        shard.written = self.sinks.put
         shard.begin()
         return shard
+
+    def _report(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Tell a sink's trouble, from the sink's own thread: no sink is waited for."""
+        self.write_all([{"event": event, **fields}])
 
     def _refuse_if_failed(self) -> None:
         if self._failed or self._closed:

@@ -18,7 +18,7 @@ from vaultlayer.errors import ConfigurationError
 from vaultlayer.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
     from pathlib import Path
 
 GENESIS = "0" * 64  # prev of a shard's first record
@@ -70,6 +70,7 @@ class Shard:
         self.seq, self.prev = 0, GENESIS
         self._next = self.seq, self.prev
         self._power = power
+        self.written: Callable[[Sequence[bytes]], None] = _nobody  # told of each line, at once
 
     @classmethod
     def create(cls, logs: Path, *, power: bool) -> Shard:
@@ -118,6 +119,7 @@ class Shard:
         self.seq, self.prev = self._next
         if self._power:
             self.file.sync()
+        self.written(lines.lines[::2])
 
     def end(self) -> None:
         """Write the ``close`` record and let go of the file, whatever comes of it."""
@@ -129,6 +131,10 @@ class Shard:
     def _settle(self) -> None:
         if self.file.check():
             self.seq, self.prev = self._next
+
+
+def _nobody(_: Sequence[bytes]) -> None:
+    pass
 
 
 def _create_locked(path: Path) -> File | None:
