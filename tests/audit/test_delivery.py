@@ -11,7 +11,8 @@ import pytest
 
 from vaultlayer import AuditUnavailable, ConfigurationError, Principal, Vault
 from vaultlayer.audit.sinks import delivery
-from vaultlayer.audit.sinks.delivery import Delivery, Sinks
+from vaultlayer.audit.sinks.delivery import Delivery
+from vaultlayer.audit.sinks.group import Sinks
 from vaultlayer.audit.sinks.opening import open_sink
 from vaultlayer.audit.verify import verify
 from vaultlayer.settings import Settings, SinkSettings

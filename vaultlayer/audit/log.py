@@ -17,7 +17,7 @@ from vaultlayer.audit.files import (
     unavailable,
 )
 from vaultlayer.audit.shard import Shard
-from vaultlayer.audit.sinks.delivery import Sinks
+from vaultlayer.audit.sinks.group import Sinks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -6,7 +6,8 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from vaultlayer.audit.sinks.delivery import Delivery, Sinks
+from vaultlayer.audit.sinks.delivery import Delivery
+from vaultlayer.audit.sinks.group import Sinks
 from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
