@@ -136,7 +136,7 @@ def test_a_required_sink_that_fails_refuses_the_read(shop_with, receiver, troubl
         with pytest.raises(AuditUnavailable, match="1-test") as caught:
             shop.read("name")
         assert "zenobia@example.org" not in str(caught.value)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert shop.vault.audit.sinks()[0].failing
     receiver.works = True
     receiver.gate.set()
@@ -186,7 +186,7 @@ def test_an_optional_sink_that_fails_is_reported_and_holds_up_nobody(shop_with, 
     began = time.monotonic()
     for _ in range(60):
         assert shop.read("name") == ["Zenobia"]
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     until(lambda: shop.vault.audit.sinks()[0].lost > 20)
     (state,) = shop.vault.audit.sinks()
     assert (state.name, state.required, state.queued <= 20) == ("1-test", False, True)
