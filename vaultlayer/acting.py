@@ -169,6 +169,10 @@ class Access:
         self.snapshot = self.vault.snapshot
         self.grants.clear()
 
+    def forget_key(self) -> None:
+        """Drop the key read with last: it may have been destroyed."""
+        self.last = (_NOBODY, None)
+
     def refuse(self, grant: Grant, refs: Sequence[bytes] = (NO_REF,)) -> AccessDenied:
         """Journal a refusal and return its error: a denied grant, or else an expired token."""
         reason = grant.reason if grant.denied else "token_expired"

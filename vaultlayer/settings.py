@@ -22,7 +22,7 @@ DEFAULT_FILE = "vaultlayer.toml"
 
 _TABLES: Mapping[str, frozenset[str]] = {
     "vault": frozenset({"database", "policies"}),
-    "keys": frozenset({"provider", "ttl", "region"}),
+    "keys": frozenset({"provider", "former", "regions", "region", "ttl", "kek_ttl"}),
     "audit": frozenset({"directory", "durability", "sinks"}),
     "watch": frozenset({"url"}),
     "tokens": frozenset(
@@ -56,7 +56,10 @@ class Settings:
     audit_directory: Path
     durability: Literal["process", "power"] = "process"
     key_ttl: float = 60.0
+    kek_ttl: float = 7200.0
     region: str = ""
+    regions: Mapping[str, str] = field(default_factory=dict)  # region → provider
+    former: tuple[str, ...] = ()  # providers
     watch: str | None = field(default=None, repr=False)
     tokens: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     sinks: tuple[SinkSettings, ...] = ()
@@ -88,12 +91,14 @@ class Settings:
             folder=folder,
             database=os.environ.get("VAULTLAYER_DATABASE") or vault.get("database"),
             policies=folder / _text(file, vault, "vault", "policies"),
-            provider=os.environ.get("VAULTLAYER_PROVIDER")
-            or _text(file, keys, "keys", "provider"),
+            provider=os.environ.get("VAULTLAYER_PROVIDER") or _text(file, keys, "keys", "provider"),
             audit_directory=folder / _text(file, audit, "audit", "directory"),
             durability=_durability(file, audit),
-            key_ttl=_seconds(file, keys.get("ttl", 60.0)),
+            key_ttl=_seconds(file, keys, "ttl", 60.0, 3600),
+            kek_ttl=_seconds(file, keys, "kek_ttl", 7200.0, 86400),
             region=_text(file, keys, "keys", "region", ""),
+            regions=_providers(file, keys, "regions", dict),
+            former=tuple(_providers(file, keys, "former", list)),
             watch=os.environ.get("VAULTLAYER_WATCH")
             or _text(file, document.get("watch", {}), "watch", "url", "")
             or None,
@@ -181,10 +186,23 @@ def _sinks(file: Path, tables: object) -> tuple[SinkSettings, ...]:
     return tuple(SinkSettings(**one) for one in tables)
 
 
-def _seconds(file: Path, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 3600:
+def _providers(file: Path, keys: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = keys.get(name, kind())
+    texts = value.values() if isinstance(value, dict) else value
+    if isinstance(value, kind) and all(isinstance(text, str) for text in texts):
+        return value
+    raise ConfigurationError(
+        f"{file}: [keys] {name} doesn't name key providers",
+        hint='e.g. regions = {eu = "aws-kms:…"}, former = ["local:keyring.json"]',
+    )
+
+
+def _seconds(file: Path, keys: Mapping[str, Any], name: str, default: float, most: int) -> float:
+    value = keys.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
         raise ConfigurationError(
-            f"{file}: [keys] ttl is not a number of seconds between 0 and 3600",
-            hint="60 is the default: for so long an unwrapped key is used without a new look",
+            f"{file}: [keys] {name} is not a number of seconds between 0 and {most}",
+            hint=f"{default:g} is the default: for so long an unwrapped key is used without a "
+            "new look",
         )
     return float(value)

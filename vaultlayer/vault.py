@@ -25,7 +25,7 @@ from vaultlayer.audit.sinks.opening import open_sinks
 from vaultlayer.errors import AuditUnavailable, ConfigurationError, KeyUnavailable
 from vaultlayer.keys import tables
 from vaultlayer.keys.keyring import Keys
-from vaultlayer.keys.provider import MemoryProvider, open_provider
+from vaultlayer.keys.provider import MemoryProvider, open_providers
 from vaultlayer.orm import session as listeners
 from vaultlayer.settings import Settings, secret
 from vaultlayer.trail import Audit
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from vaultlayer.keys.provider import KeyProvider
+    from vaultlayer.keys.provider import KeyProvider, Providers
     from vaultlayer.orm.field import Field
 
 
@@ -45,10 +45,12 @@ class Vault:
     ``Vault.open("vaultlayer.toml")`` for real, ``Vault.ephemeral(policies=...)`` in tests.
     """
 
-    def __init__(self, settings: Settings, provider: KeyProvider) -> None:
+    def __init__(self, settings: Settings, provider: KeyProvider | Providers) -> None:
         self.settings = settings
         self.snapshot: Snapshot = Snapshot(read_bundle(settings.policies))
-        self.keys: Keys = Keys(provider, ttl=settings.key_ttl, region=settings.region)
+        self.keys: Keys = Keys(
+            provider, ttl=settings.key_ttl, kek_ttl=settings.kek_ttl, region=settings.region
+        )
         self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of a new policy
         self.tokens: Verifier = verifier(settings.tokens, settings.folder)
         self._engine: Engine | None = None
@@ -62,16 +64,14 @@ class Vault:
         )
         self.audit: Audit = Audit(self)
         self.watch: Watch = Watch.open(settings.watch)
-        self.watch.on(KEY, self.keys.forget)
+        self.watch.on(KEY, self._forget_keys)
         self._finalizer = finalize(self, _finish, self.journal, self._log)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] | None = None) -> Vault:
         """Open what ``path``, else ``$VAULTLAYER_CONFIG``, else ./vaultlayer.toml describes."""
         settings = Settings.load(path)
-        passphrase = secret("VAULTLAYER_PASSPHRASE")
-        provider = open_provider(settings.provider, passphrase=passphrase, base=settings.folder)
-        return cls(settings, provider)
+        return cls(settings, open_providers(settings, secret("VAULTLAYER_PASSPHRASE")))
 
     @classmethod
     def ephemeral(cls, *, policies: str | os.PathLike[str]) -> Vault:
@@ -203,6 +203,12 @@ class Vault:
         """The 32-byte keys of a field's blind index; the first is the one to write with."""
         with self.key_connection(connection) as keys_on:
             return self.keys.index_keys(keys_on, tenant, field.entity, field.name, index)
+
+    def _forget_keys(self, key_ids: str) -> None:
+        """Keys were destroyed in another process."""
+        self.keys.forget(key_ids)
+        for access in list(self.accesses):
+            access.forget_key()
 
     def _engine_apart(self, engine: Engine) -> Engine | None:
         """The engine of the key tables when they live in another database than ``engine``'s."""

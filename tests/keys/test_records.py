@@ -184,7 +184,7 @@ def test_every_bit_of_a_wrapped_key_matters(world):
     """No single flipped bit of a wrapped subject key is accepted."""
     (key_id,) = world.new()
     stored = row_of(world, S, "key_id", key_id)
-    kek = world.keys.keks._cached[stored.kek_id]
+    kek = world.keys.keks.cache.cached[stored.kek_id]
     record = (stored.tenant, stored.subject, stored.generation)
 
     def opens(wrapped):
@@ -224,7 +224,7 @@ def test_a_key_that_isnt_the_one_its_id_names_is_refused(world, length):
     """Even someone who holds the KEK can't put another key behind an id that is in use."""
     (key_id,) = world.new()
     stored = row_of(world, S, "key_id", key_id)
-    kek = world.keys.keks._cached[stored.kek_id]
+    kek = world.keys.keks.cache.cached[stored.kek_id]
     aad = places.subject_key_aad(
         "", stored.subject, key_id, stored.generation, stored.state
     )
@@ -290,7 +290,7 @@ def test_a_forged_index_root_is_refused(world):
     with world.begin() as connection:
         world.keys.index_keys(connection, "", "customer", "email", "email")
     stored = row_of(world, R, "tenant", "")
-    kek = world.keys.keks._cached[stored.kek_id]
+    kek = world.keys.keks.cache.cached[stored.kek_id]
     aad = places.index_root_aad("", stored.epoch, stored.root_id, stored.state)
     forged = seal(kek.cipher, kek.kek_id, aad, os.urandom(32))
     change(world, R, "tenant", "", wrapped=forged)

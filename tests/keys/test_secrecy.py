@@ -73,7 +73,7 @@ def key(world):
 
 def test_a_key_shows_nothing(world, key):
     """repr and str of everything that holds a key name the kind of thing and nothing else."""
-    kek = next(iter(world.keys.keks._cached.values()))
+    kek = next(iter(world.keys.keks.cache.cached.values()))
     root = uppers.IndexRoot(bytes(16), 1, "active", SECRET)
     for thing in (key, kek, root, MemoryProvider([SECRET])):
         for shown in (repr(thing), str(thing), f"{thing}"):
@@ -90,7 +90,7 @@ def test_a_key_isnt_copied_or_pickled(key, through):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_no_holder_of_keys_is_pickled(world, key, protocol):
     """Neither Keys nor a provider nor a KEK can be pickled, by any protocol."""
-    kek = next(iter(world.keys.keks._cached.values()))
+    kek = next(iter(world.keys.keks.cache.cached.values()))
     for thing in (key, kek, world.keys, MemoryProvider([SECRET])):
         with pytest.raises((TypeError, pickle.PicklingError, VaultLayerError)):
             pickle.dumps(thing, protocol)
@@ -135,7 +135,7 @@ def test_a_wrong_kek_isnt_in_the_traceback(world, key):
 
 def test_a_wrong_subject_key_isnt_in_the_traceback(world, key):
     """Nor a subject key that doesn't fit its id, nor the right keys opened before it."""
-    kek = next(iter(world.keys.keks._cached.values()))
+    kek = next(iter(world.keys.keks.cache.cached.values()))
     aad = places.subject_key_aad("acme", key.subject, key.key_id, 1, "active")
     with world.begin() as connection:
         connection.execute(

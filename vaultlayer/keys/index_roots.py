@@ -21,12 +21,12 @@ from sqlalchemy import Connection, RootTransaction, bindparam, select
 from vaultlayer.crypto.binding import record_aad
 from vaultlayer.crypto.envelope import key_id_for
 from vaultlayer.keys import states, tables
+from vaultlayer.keys.cache import drop_oldest
 from vaultlayer.keys.places import index_root_aad
 from vaultlayer.keys.records import (
     KEY_BYTES,
     check_key,
     damaged,
-    drop_oldest,
     open_wrapped,
     wrap,
 )

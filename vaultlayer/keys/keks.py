@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,14 +16,15 @@ from sqlalchemy import Connection, bindparam, func, select
 from vaultlayer.crypto.envelope import key_id_for
 from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable, VaultLayerError
 from vaultlayer.keys import states, tables
+from vaultlayer.keys.kek_cache import KekCache
 from vaultlayer.keys.places import kek_aad
-from vaultlayer.keys.records import KEY_BYTES, check_key, damaged, drop_oldest
+from vaultlayer.keys.records import KEY_BYTES, check_key, damaged
 from vaultlayer.keys.uppers import Kek
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from vaultlayer.keys.provider import KeyProvider
+    from vaultlayer.keys.provider import KeyProvider, Providers
 
 _C = tables.kek.c
 RECORD = select(_C.kek_id, _C.tenant, _C.region, _C.epoch, _C.state, _C.provider, _C.wrapped)
@@ -40,42 +40,33 @@ _LAST_EPOCH = select(func.max(_C.epoch)).where(_C.region == bindparam("region"))
 class Keks:
     def __init__(
         self,
-        provider: KeyProvider,
+        providers: Providers,
         *,
         region: str,
-        regions: Mapping[str, KeyProvider],
         ttl: float,
         most: int,
         clock: Callable[[], float],
     ) -> None:
         self.region = region
-        self._provider = provider
-        self._regions = regions
-        self._ttl = ttl
-        self._most = most
-        self._clock = clock
-        self._cached: dict[bytes, Kek] = {}
-        self._lock = Lock()
+        self.providers = providers
+        self.cache = KekCache(ttl=ttl, most=most, clock=clock)
 
     def provider(self, region: str) -> KeyProvider:
         """What holds the provider key of a region."""
-        return self._regions.get(region, self._provider)
+        return self.providers.of_region(region)
 
     def by_id(self, connection: Connection, kek_id: bytes) -> Kek:
         """The KEK a record was wrapped under."""
-        kek = self._cached.get(kek_id)
-        if kek is not None and kek.expires > self._clock():
-            return kek
-        row = connection.execute(_BY_ID, {"kek_id": kek_id}).one_or_none()
-        if row is None:
-            raise KeyUnavailable(
-                "there is no record of the KEK a key was wrapped under",
-                hint="restore vaultlayer_kek from the same backup as the other key tables",
-            )
-        return self._unwrapped(row)
+        kek = self.cache.at_hand(kek_id)
+        if kek is None:
+            return self.cache.once(kek_id, lambda: self._opened(_record(connection, kek_id)))
+        self.cache.refresh(kek, lambda: _record(connection, kek_id), self._opened)
+        return kek
 
-    def current(self, connection: Connection, tenant: str, region: str | None = None) -> Kek:
-        """The KEK to wrap new keys under, in its newest epoch; made when there is none."""
+    def current(
+        self, connection: Connection, tenant: str, region: str | None = None, keys: int = 1
+    ) -> Kek:
+        """The KEK to wrap ``keys`` new keys under, in its newest epoch; made when there is none."""
         region = self.region if region is None else region
         place = {"tenant": tenant, "region": region}
         rows = connection.execute(_NEWEST, place).all()
@@ -89,6 +80,7 @@ class Keks:
         kek = keks[-1]
         if (kek.tenant, kek.region, kek.added) != (tenant, region, False):
             raise damaged()
+        self.cache.wrapped(kek, keys)
         return kek
 
     def create(
@@ -110,8 +102,7 @@ class Keks:
             "changed": int(time.time()),
         }
         connection.execute(tables.insert_if_absent(connection.dialect, tables.kek), row)
-        with self._lock:
-            self._keep(kek)
+        self.cache.keep(kek)
 
     def rewrapped(self, row: Any, state: str) -> bytes:
         """A KEK record's wrapping by the provider's newest version, for ``state``."""
@@ -130,8 +121,7 @@ class Keks:
 
     def forget(self) -> None:
         """Drop every unwrapped KEK."""
-        with self._lock:
-            self._cached.clear()
+        self.cache.forget()
 
     def _epoch(self, connection: Connection, region: str) -> int:
         """A new tenant begins in the epoch its region is in."""
@@ -148,20 +138,20 @@ class Keks:
         del key
         if isinstance(wrapped, VaultLayerError):
             raise wrapped
-        expires = self._clock() + self._ttl
-        return Kek(kek_id, tenant, region, epoch, added, cipher, expires), wrapped
+        return Kek(kek_id, tenant, region, epoch, added, cipher), wrapped
 
     def _unwrapped(self, row: Any) -> Kek:
-        """The KEK of a record; one call to the provider, however many threads want it."""
-        added = row.state == states.ADDED
-        with self._lock:
-            kek = self._cached.get(row.kek_id)
-            if kek is None or kek.expires <= self._clock() or kek.added != added:
-                cipher = AESGCM(self._key(row))
-                expires = self._clock() + self._ttl
-                kek = Kek(row.kek_id, row.tenant, row.region, row.epoch, added, cipher, expires)
-                self._keep(kek)
-            return kek
+        """The KEK of a record that was just read."""
+        kek = self.cache.at_hand(row.kek_id)
+        if kek is None:
+            kek = self.cache.once(row.kek_id, lambda: self._opened(row))
+        if kek.added != (row.state == states.ADDED):  # it went on since it was unwrapped
+            kek = self.cache.keep(self._opened(row))
+        return kek
+
+    def _opened(self, row: Any) -> Kek:
+        cipher, added = AESGCM(self._key(row)), row.state == states.ADDED
+        return Kek(row.kek_id, row.tenant, row.region, row.epoch, added, cipher)
 
     def _key(self, row: Any) -> bytes:
         """The 32 bytes of a record, unwrapped by the provider."""
@@ -169,7 +159,7 @@ class Keks:
             raise damaged()
         if row.state == states.ERASED:
             raise _epoch_over()
-        provider = self.provider(row.region)
+        provider = self.providers.that_wrapped(row.provider, row.region)
         place = (row.tenant, row.region, row.epoch, row.kek_id)
         key: bytes | VaultLayerError
         try:
@@ -179,7 +169,10 @@ class Keks:
         if isinstance(key, IntegrityError):
             raise damaged()
         if isinstance(key, KeyUnavailable) and row.provider != provider.name:
-            raise KeyUnavailable(key.message, hint=f"{key.hint}; it was wrapped by {row.provider}")
+            raise KeyUnavailable(
+                key.message,
+                hint=f"{key.hint}; it was wrapped by {row.provider}: name that in [keys] former",
+            )
         if isinstance(key, VaultLayerError):
             raise key
         if not check_key(key, row.kek_id):
@@ -187,10 +180,15 @@ class Keks:
             raise damaged()
         return key
 
-    def _keep(self, kek: Kek) -> None:
-        self._cached.pop(kek.kek_id, None)
-        self._cached[kek.kek_id] = kek
-        drop_oldest(self._cached, self._most, self._clock())
+
+def _record(connection: Connection, kek_id: bytes) -> Any:
+    row = connection.execute(_BY_ID, {"kek_id": kek_id}).one_or_none()
+    if row is None:
+        raise KeyUnavailable(
+            "there is no record of the KEK a key was wrapped under",
+            hint="restore vaultlayer_kek from the same backup as the other key tables",
+        )
+    return row
 
 
 def _without_frames(error: Exception, provider: KeyProvider) -> VaultLayerError:

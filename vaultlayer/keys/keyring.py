@@ -6,21 +6,22 @@ A key id commits to its key, so a cached key can be stale but never the wrong on
 from __future__ import annotations
 
 import time
-from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, bindparam, select
 
 from vaultlayer.errors import KeyErased, KeyUnavailable
+from vaultlayer.forks import in_child
 from vaultlayer.keys import states, tables
+from vaultlayer.keys.cache import Flights, SubjectKeys
 from vaultlayer.keys.index_roots import IndexRoots
 from vaultlayer.keys.keks import Keks
+from vaultlayer.keys.provider import Providers
 from vaultlayer.keys.records import (
     SubjectKey,
     check_erased,
     damaged,
-    drop_oldest,
     new_subject_keys,
     open_subject_keys,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Keys", "SubjectKey"]
 
 BATCH = 1000
+_PATIENCE = 2.0  # seconds to wait for a key that another thread is fetching
 _STATES = frozenset(states.STATES)
 
 _C = tables.subject_key.c
@@ -47,7 +49,7 @@ _BY_SUBJECT = RECORD.where(
 
 
 class Keys:
-    """The key hierarchy under one provider key.
+    """The key hierarchy under the providers' keys.
 
     Every method that takes a ``connection`` reads and writes inside the caller's transaction.
     Thread-safe; no lock is held while the database is asked.
@@ -55,23 +57,26 @@ class Keys:
 
     def __init__(
         self,
-        provider: KeyProvider,
+        provider: KeyProvider | Providers,
         *,
         ttl: float = 60.0,
+        kek_ttl: float = 7200.0,
         max_keys: int = 100_000,
         region: str = "",
         regions: Mapping[str, KeyProvider] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.cached: dict[bytes, SubjectKey] = {}
+        providers = provider
+        if not isinstance(providers, Providers):
+            providers = Providers(providers, regions=regions)
+        self._at_hand = SubjectKeys(max_keys, clock)
+        self.cached: dict[bytes, SubjectKey] = self._at_hand.cached
         self._ttl = ttl
-        self._max_keys = max_keys
         self._clock = clock
-        self._lock = Lock()
-        self.keks = Keks(
-            provider, region=region, regions=regions, ttl=ttl, most=max_keys, clock=clock
-        )
+        self._flights = Flights()
+        self.keks = Keks(providers, region=region, ttl=kek_ttl, most=max_keys, clock=clock)
         self.roots = IndexRoots(self.keks, ttl=ttl, most=max_keys, clock=clock)
+        in_child(self._forked)
 
     def fetch(self, connection: Connection, key_ids: Iterable[bytes]) -> dict[bytes, SubjectKey]:
         """Key id → key, from the cache or the database; one SELECT for every 1,000 missing.
@@ -79,25 +84,21 @@ class Keys:
         An id nobody has: KeyUnavailable. A changed record: IntegrityError. An erased key:
         KeyErased, after the others of the batch have been put into ``cached``.
         """
-        now = self._clock()
-        found: dict[bytes, SubjectKey] = {}
-        missing = []
-        for key_id in dict.fromkeys(key_ids):
-            key = self.cached.get(key_id)
-            if key is not None and key.expires > now:
-                found[key_id] = key
-            else:
-                missing.append(key_id)
-        rows: list[Any] = []
-        for start in range(0, len(missing), BATCH):
-            rows += connection.execute(_BY_ID, {"ids": missing[start : start + BATCH]}).all()
-        found.update(self._open(connection, rows))
-        if len(rows) < len(missing):
-            raise KeyUnavailable(
-                "there is no key record for a sealed value",
-                hint="the key tables are older than the data, or of another database: "
-                "restore both from one backup",
-            )
+        found, missing = self._at_hand.look(dict.fromkeys(key_ids))
+        if not missing:
+            return found
+        flight, mine, others = self._flights.claim(missing)
+        try:
+            if mine:
+                found.update(self._fetch(connection, mine))
+        finally:
+            self._flights.land(flight, mine)
+        for other in others:
+            other.landed.wait(_PATIENCE)
+        if others:  # what they couldn't bring has reasons of its own: look for oneself
+            there, missing = self._at_hand.look(key_id for key_id in missing if key_id not in found)
+            found.update(there)
+            found.update(self._fetch(connection, missing))
         return found
 
     def active(
@@ -125,17 +126,12 @@ class Keys:
 
     def remember(self, keys: Iterable[SubjectKey]) -> None:
         """Put keys into ``cached``; the oldest leave when there are too many or they expired."""
-        self._remember({key.key_id: key for key in keys})
+        at_hand = self._at_hand
+        at_hand.keep({key.key_id: key for key in keys}, at_hand.forgotten)
 
     def forget(self, key_ids: str = EVERYTHING) -> None:
-        """Drop keys from ``cached``: ids in hexadecimal, separated by spaces; or all of them."""
-        with self._lock:
-            known = list(self.cached)
-            gone = known if key_ids == EVERYTHING else map(bytes.fromhex, key_ids.split())
-            for key_id in gone:
-                key = self.cached.pop(key_id, None)
-                if key is not None:
-                    key.expires = 0.0  # an access may still hold it, as the one it used last
+        """Let go of destroyed keys: ids in hexadecimal, separated by spaces; or of all."""
+        self._at_hand.forget([bytes.fromhex(key_id) for key_id in key_ids.split()])
 
     def index_keys(
         self, connection: Connection, tenant: str, entity: str, field: str, index: str
@@ -146,10 +142,25 @@ class Keys:
         """
         return self.roots.index_keys(connection, tenant, entity, field, index)
 
+    def _fetch(self, connection: Connection, key_ids: list[bytes]) -> dict[bytes, SubjectKey]:
+        rows: list[Any] = []
+        forgotten = self._at_hand.forgotten
+        for start in range(0, len(key_ids), BATCH):
+            rows += connection.execute(_BY_ID, {"ids": key_ids[start : start + BATCH]}).all()
+        found = self._open(connection, rows, forgotten)
+        if len(rows) < len(key_ids):
+            raise KeyUnavailable(
+                "there is no key record for a sealed value",
+                hint="the key tables are older than the data, or of another database: "
+                "restore both from one backup",
+            )
+        return found
+
     def _find_active(
         self, connection: Connection, tenant: str, subjects: list[bytes], statement: Select[Any]
     ) -> dict[bytes, SubjectKey]:
         rows: list[Any] = []
+        forgotten = self._at_hand.forgotten
         for start in range(0, len(subjects), BATCH):
             batch = {"tenant": tenant, "subjects": subjects[start : start + BATCH]}
             rows += connection.execute(statement, batch).all()
@@ -157,7 +168,7 @@ class Keys:
             rows = self._hold(connection, [row.key_id for row in rows])
         replaced = {row.subject for row in rows if row.state == states.ACTIVE}
         rows = [row for row in rows if row.state != states.ERASED or row.subject not in replaced]
-        return {key.subject: key for key in self._open(connection, rows).values()}
+        return {key.subject: key for key in self._open(connection, rows, forgotten).values()}
 
     def _hold(self, connection: Connection, key_ids: list[bytes]) -> list[Any]:
         """MySQL's way to what ``held`` does: a record at a time, since a SELECT that finds
@@ -171,7 +182,7 @@ class Keys:
     def _create(
         self, connection: Connection, tenant: str, subjects: list[bytes], region: str | None
     ) -> dict[bytes, SubjectKey]:
-        kek = self.keks.current(connection, tenant, region)
+        kek = self.keks.current(connection, tenant, region, len(subjects))
         expires = self._clock() + self._ttl
         keys, wrapped = new_subject_keys(kek, tenant, subjects, states.FIRST, expires)
         common = {
@@ -197,7 +208,9 @@ class Keys:
             raise tables.lost_race()
         return winners
 
-    def _open(self, connection: Connection, rows: list[Any]) -> dict[bytes, SubjectKey]:
+    def _open(
+        self, connection: Connection, rows: list[Any], forgotten: int
+    ) -> dict[bytes, SubjectKey]:
         """The keys of some records, remembered; KeyErased when one is a tombstone."""
         if not {row[0] for row in rows} <= _STATES:
             raise damaged()
@@ -206,7 +219,7 @@ class Keys:
             kek_id: self.keks.by_id(connection, kek_id) for kek_id in {row[1] for row in rows}
         }
         keys = open_subject_keys(usable, keks, self._clock() + self._ttl)
-        self._remember(keys)
+        self._at_hand.keep(keys, forgotten)
         if len(usable) < len(rows):
             for state, kek_id, *record in rows:
                 if state == states.ERASED:
@@ -214,11 +227,12 @@ class Keys:
             raise erased()
         return keys
 
-    def _remember(self, keys: dict[bytes, SubjectKey]) -> None:
-        with self._lock:
-            drop_oldest(self.cached, self._max_keys, self._clock())
-            self.cached.update(keys)
-            drop_oldest(self.cached, self._max_keys, self._clock())
+    def _forked(self) -> None:
+        """In a forked child: nothing unwrapped is taken along, and no thread is waited for."""
+        self._flights = Flights()
+        self._at_hand.forked()
+        self.keks.forget()
+        self.roots.forget()
 
 
 def erased() -> KeyErased:

@@ -13,8 +13,10 @@ from vaultlayer.crypto.envelope import key_id_for, key_id_of, open_sealed, seal
 from vaultlayer.errors import ConfigurationError, IntegrityError, KeyUnavailable, PlaintextFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+    from vaultlayer.settings import Settings
 
 ENTRY_POINT_GROUP = "vaultlayer.key_providers"
 
@@ -99,6 +101,37 @@ class MemoryProvider:
         return f"<{type(self).__name__} {self.name}>"
 
 
+class Providers:
+    """The providers of one vault at once: each region's own, and those it had before.
+
+    A region without one of its own has ``provider``. ``former`` only unwrap, until the last KEK
+    they wrapped has been wrapped anew.
+    """
+
+    def __init__(
+        self,
+        provider: KeyProvider,
+        *,
+        regions: Mapping[str, KeyProvider] | None = None,
+        former: Iterable[KeyProvider] = (),
+    ) -> None:
+        self._default = provider
+        self._regions = dict(regions or {})
+        self._by_name = {each.name: each for each in (*former, *self._regions.values(), provider)}
+
+    def of_region(self, region: str) -> KeyProvider:
+        """The one that wraps a region's KEKs."""
+        return self._regions.get(region, self._default)
+
+    def that_wrapped(self, name: str, region: str) -> KeyProvider:
+        """The one a KEK's record names. One that was renamed in the settings is its region's."""
+        return self._by_name.get(name) or self.of_region(region)
+
+    def all(self) -> list[KeyProvider]:
+        """Each of them once, the default last."""
+        return list(self._by_name.values())
+
+
 def check_oldest(provider: KeyProvider, version: str) -> None:
     """ConfigurationError unless ``destroy`` may take this version."""
     known = provider.versions()
@@ -118,6 +151,19 @@ def _key_id_of(blob: bytes) -> bytes:
         ) from None
 
 
+def open_providers(settings: Settings, passphrase: Callable[[], str]) -> Providers:
+    """All that ``[keys]`` names."""
+
+    def opened(uri: str) -> KeyProvider:
+        return open_provider(uri, passphrase=passphrase, base=settings.folder)
+
+    return Providers(
+        opened(settings.provider),
+        regions={region: opened(uri) for region, uri in settings.regions.items()},
+        former=[opened(uri) for uri in settings.former],
+    )
+
+
 def open_provider(uri: str, *, passphrase: Callable[[], str], base: Path) -> KeyProvider:
     """The provider that ``uri`` names.
 
@@ -135,5 +181,12 @@ def open_provider(uri: str, *, passphrase: Callable[[], str], base: Path) -> Key
             hint=f"installed ones: {', '.join(known)}; others come with the extra of their name",
         )
     (point,) = found.values()
-    provider: KeyProvider = point.load().open(uri, passphrase=passphrase, base=base)
+    try:
+        factory = point.load()
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the key provider of {scheme!r} needs a library that isn't installed ({error.name})",
+            hint=f'pip install "sqlalchemy-vaultlayer[{point.module.rpartition(".")[2]}]"',
+        ) from None
+    provider: KeyProvider = factory.open(uri, passphrase=passphrase, base=base)
     return provider

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -92,24 +92,6 @@ class SubjectKey:
             "a subject key can't be pickled or copied",
             hint="pass the sealed value on; whoever opens it fetches the key",
         )
-
-
-class _Expiring(Protocol):
-    @property
-    def expires(self) -> float: ...
-
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value", bound=_Expiring)
-
-
-def drop_oldest(cache: dict[_Key, _Value], most: int, now: float) -> None:
-    """Forget what expired and what is too many, oldest first (a dict keeps its order)."""
-    while cache:
-        oldest = next(iter(cache))
-        if len(cache) <= most and cache[oldest].expires > now:
-            return
-        del cache[oldest]
 
 
 def new_subject_keys(

@@ -9,9 +9,14 @@ if TYPE_CHECKING:
 
 
 class Kek:
-    """A key-encryption key, unwrapped: only its cipher is kept."""
+    """A key-encryption key, unwrapped: only its cipher is kept.
 
-    __slots__ = ("added", "cipher", "epoch", "expires", "kek_id", "region", "tenant")
+    From ``refresh`` on it is time to unwrap it anew, at ``expires`` it serves no more.
+    """
+
+    __slots__ = (
+        "added", "cipher", "epoch", "expires", "kek_id", "refresh", "region", "tenant", "wraps",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -21,7 +26,6 @@ class Kek:
         epoch: int,
         added: bool,
         cipher: AESGCM,
-        expires: float,
     ) -> None:
         self.kek_id = kek_id
         self.tenant = tenant
@@ -29,7 +33,8 @@ class Kek:
         self.epoch = epoch
         self.added = added  # not to be used for wrapping yet
         self.cipher = cipher
-        self.expires = expires
+        self.expires = self.refresh = 0.0  # the cache says
+        self.wraps = 0  # how many keys were wrapped with it here
 
     def __repr__(self) -> str:
         return "<Kek>"

@@ -124,19 +124,18 @@ def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKe
             if len(key_ids) >= BATCH:
                 break
     try:
-        fetch(access, session, key_ids)
+        return fetch(access, session, key_ids)[wanted]
     except (IntegrityError, KeyErased, KeyUnavailable):
         if len(key_ids) == 1:
             raise
-        fetch(access, session, {wanted})  # a neighbour's trouble is not this value's
-    return access.vault.keys.cached[wanted]
+        return fetch(access, session, {wanted})[wanted]  # a neighbour's trouble isn't this value's
 
 
-def fetch(access: Access, session: Session | None, key_ids: set[bytes]) -> None:
+def fetch(access: Access, session: Session | None, key_ids: set[bytes]) -> dict[bytes, SubjectKey]:
     """Bring keys into the cache, over the session's own connection where it can be."""
     try:
         with access.vault.key_connection(session) as connection:
-            access.vault.keys.fetch(connection, key_ids)
+            return access.vault.keys.fetch(connection, key_ids)
     except (MissingGreenlet, StatementError) as error:
         if not _lacks_greenlet(error):
             raise
