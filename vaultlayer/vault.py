@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize
@@ -18,11 +18,10 @@ from vaultlayer.access.principal import Principal
 from vaultlayer.access.snapshot import Snapshot
 from vaultlayer.access.tokens import Verifier, verifier
 from vaultlayer.acting import Access
-from vaultlayer.audit.journal import Journal
-from vaultlayer.audit.log import Log
-from vaultlayer.audit.recover import recover
+from vaultlayer.audit import heads_database as log_tables
 from vaultlayer.audit.sinks.opening import open_sinks
-from vaultlayer.errors import AuditUnavailable, ConfigurationError, KeyUnavailable
+from vaultlayer.audit.trail import Trail
+from vaultlayer.errors import ConfigurationError, KeyUnavailable
 from vaultlayer.keys import tables
 from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import MemoryProvider, open_providers
@@ -55,17 +54,14 @@ class Vault:
         self.tokens: Verifier = verifier(settings.tokens, settings.folder)
         self._engine: Engine | None = None
         self._apart: dict[URL, Engine | None] = {}
-        recover(settings.audit_directory)
-        self._log = Log(
-            settings.audit_directory, durability=settings.durability, sinks=open_sinks(settings)
-        )
-        self.journal: Journal = Journal(
-            settings.audit_directory, durability=settings.durability, log=self._log
-        )
+        log_provider = self.keys.keks.providers.of_region(settings.region)
+        self._trail = Trail(settings, log_provider, open_sinks(settings))
+        self._log = self._trail.log
+        self.journal = self._trail.journal
         self.audit: Audit = Audit(self)
         self.watch: Watch = Watch.open(settings.watch)
         self.watch.on(KEY, self._forget_keys)
-        self._finalizer = finalize(self, _finish, self.journal, self._log)
+        self._finalizer = finalize(self, Trail.finish, self._trail)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] | None = None) -> Vault:
@@ -93,7 +89,7 @@ class Vault:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         vault._finalizer.detach()
-        finalize(vault, _finish, vault.journal, vault._log, folder)
+        finalize(vault, Trail.finish, vault._trail, folder)
         return vault
 
     def __repr__(self) -> str:
@@ -109,10 +105,7 @@ class Vault:
         """Write what the journal still holds into the log, and let go of the files."""
         self.watch.close()
         self.keys.forget()
-        try:
-            self.journal.close()
-        finally:
-            self._log.close()
+        self._trail.close()
 
     def attach(self, target: Any) -> None:
         """Serve a sessionmaker, async_sessionmaker, Session, AsyncSession or engine.
@@ -129,7 +122,8 @@ class Vault:
     def create_tables(self, bind: Engine | Connection) -> None:
         """Create the vault's own tables where they are missing."""
         engine = bind.engine if isinstance(bind, Connection) else bind
-        tables.metadata.create_all(self._engine_apart(engine) or bind)
+        for metadata in (tables.metadata, log_tables.metadata):
+            metadata.create_all(self._engine_apart(engine) or bind)
 
     def access(
         self,
@@ -219,15 +213,6 @@ class Vault:
             same = _place(named) == _place(engine.url)
             self._apart[engine.url] = None if same else create_engine(named, hide_parameters=True)
         return self._apart[engine.url]
-
-
-def _finish(journal: Journal, log: Log, folder: Path | None = None) -> None:
-    """What ``close`` does, for a vault that is dropped; and remove an ephemeral one's folder."""
-    for kept in (journal, log):
-        with suppress(AuditUnavailable):  # nobody to tell: what can't be logged is recovered later
-            kept.close()
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _place(url: URL) -> tuple[object, ...]:

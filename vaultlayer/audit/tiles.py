@@ -49,15 +49,19 @@ class Tree:
 
     def store(self, folder: Path) -> None:
         """Write the tiles that are new for this size, durable when this returns (``OSError``)."""
+        self.store_full(folder)
+        for level, edge in enumerate(self._edge):
+            if edge:
+                place = self.size >> 8 * (level + 1)
+                publish(tile_path(folder, level, place, len(edge)), b"".join(edge))
+
+    def store_full(self, folder: Path) -> None:
+        """``store`` for the full tiles only, which never change again."""
         for level, place, content in self._full:
             path = tile_path(folder, level, place)
             publish(path, content)
             shutil.rmtree(path.with_name(f"{path.name}.p"), ignore_errors=True)
         self._full.clear()
-        for level, edge in enumerate(self._edge):
-            if edge:
-                place = self.size >> 8 * (level + 1)
-                publish(tile_path(folder, level, place, len(edge)), b"".join(edge))
 
     def drop_full(self) -> None:
         """Forget full tiles: the caller wants the root only."""

@@ -1,0 +1,171 @@
+"""A shard's tree, grown from the lines of its file, and the sealing of shards that ended."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from vaultlayer.audit.files import File, lines_backwards
+from vaultlayer.audit.heads import conflict, place_of
+from vaultlayer.audit.merkle import leaf_hash
+from vaultlayer.audit.registry import origin_of, read_registry, registry_path, state_of
+from vaultlayer.audit.shard import GENESIS
+from vaultlayer.audit.tiles import Tree, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from vaultlayer.audit.heads import Head, Heads
+    from vaultlayer.audit.registry import Publisher, Registry
+
+_CHUNK = 1 << 20
+
+
+class Follower:
+    """The tree over a shard's file (or the registry's), as far as it was read."""
+
+    def __init__(self, path: Path, *, keep: bool = False) -> None:
+        self.path, self.name = path, path.stem
+        self.tree = Tree()
+        self.head: Head | None = None  # the one that is stored
+        self.published = 0  # records, by this object
+        self.prev = GENESIS
+        self.is_chained = True  # each line so far names the hash of the one before it
+        self._keep = keep  # full tiles, to be stored
+        self._tried: Head | None = None
+        self._offset = 0
+
+    def advance(self, end: int, marks: Iterable[int] = ()) -> dict[int, bytes]:
+        """Read on up to byte ``end``; the tree's root at sizes ``marks`` it passed."""
+        due, roots = set(marks), {}
+        if self.tree.size in due:
+            roots[self.tree.size] = self.tree.root()
+        rest = b""
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self._offset)
+            try:
+                while self._offset < end and (chunk := file.read(min(_CHUNK, end - self._offset))):
+                    self._offset += len(chunk)
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    self._take(lines, due, roots)
+            finally:
+                self._offset -= len(rest)
+        return roots
+
+    def publish(self, publisher: Publisher) -> None:
+        """Sign the shard as far as it was read: tiles, head, swap, checkpoint, in this order."""
+        folder = tree_folder(publisher.directory, self.name)
+        self._tried = publisher.head(self.name, self.tree)
+        self.tree.store(folder)
+        publisher.heads.swap(self.head, self._tried)
+        self.head = self._tried
+        publish(folder / "checkpoint", self.head.note.encode())
+        self.published = self.tree.size
+
+    def settle(self, stored: Head | None) -> None:
+        """After trouble: the stored head is the one before it, or the one that was to come."""
+        if stored not in (self.head, self._tried):
+            raise conflict(stored.origin if stored else self.name)
+        self.head = stored
+
+    def sealed(self) -> dict[str, object]:
+        """What the registry says of it at its end."""
+        size, root = self.tree.size, self.tree.root().hex()
+        return {"event": "sealed", "shard": self.name, "size": size, "root": root}
+
+    def _take(self, lines: Sequence[bytes], due: set[int], roots: dict[int, bytes]) -> None:
+        for line in lines:
+            self.is_chained &= self.prev.encode() in line
+            self.prev = sha256(line).hexdigest()
+        leaves = [leaf_hash(line) for line in lines]
+        for size in sorted(due):
+            if self.tree.size < size <= self.tree.size + len(leaves):
+                before = size - self.tree.size
+                self.tree.extend(leaves[:before])
+                del leaves[:before]
+                roots[size] = self.tree.root()
+        self.tree.extend(leaves)
+        if not self._keep:
+            self.tree.drop_full()
+
+
+def shard_path(directory: Path, name: str) -> Path:
+    return directory / "log" / f"{name}.jsonl"
+
+
+def tree_folder(directory: Path, name: str) -> Path:
+    return directory / "tree" / name
+
+
+def stored_heads(heads: Heads, directory: Path, log: str) -> dict[str, Head]:
+    """The stored heads of this log, by origin; ``Conflict`` when another log was here before."""
+    found = heads.at(place_of(directory), log)
+    for head in found:
+        if head.log != log:
+            raise conflict(head.log)
+    return {head.origin: head for head in found}
+
+
+def check_heads(directory: Path, heads: Heads) -> None:
+    """``Conflict`` unless every stored head is of a log that is here, gone on with or as it was.
+
+    Shards of living processes are left to them: they hold their files open and check them.
+    """
+    log = origin_of(directory)
+    for head in stored_heads(heads, directory, log).values():
+        is_registry = head.origin == log
+        name = head.origin.removeprefix(f"{log}/")
+        path = registry_path(directory) if is_registry else shard_path(directory, name)
+        if not path.exists():
+            raise conflict(head.origin)
+        if is_registry or not _is_locked(path):
+            roots = Follower(path).advance(path.stat().st_size, [head.size])
+            if roots.get(head.size) != head.root:
+                raise conflict(head.origin)
+    for name, record in state_of(read_registry(directory)).items():
+        if record["event"] == "shard" and not shard_path(directory, name).exists():
+            raise conflict(f"{log}/{name}")
+
+
+def seal_dead(registry: Registry, rows: dict[str, Head], known: Follower | None = None) -> None:
+    """Sign to their ends all shards that have ended and weren't sealed, and register that.
+
+    ``known`` was read in part already, by the process that wrote it.
+    """
+    state, publisher = registry.state(), registry.publisher
+    ended = []
+    for path in sorted((publisher.directory / "log").glob("*.jsonl")):
+        if state.get(path.stem, {}).get("event") in ("sealed", "pruned") or not _has_ended(path):
+            continue
+        if known is not None and known.path == path:
+            follower = known
+        else:
+            follower = Follower(path, keep=True)
+            follower.head = rows.get(f"{registry.origin}/{path.stem}")
+        marks = [follower.head.size] if follower.head else []
+        roots = follower.advance(path.stat().st_size, marks)
+        if follower.head and roots.get(follower.head.size) != follower.head.root:
+            raise conflict(follower.head.origin)
+        follower.publish(publisher)
+        ended.append(follower)
+    if ended:
+        sealed = [one.sealed() for one in ended]
+        drop = [one.head.origin for one in ended if one.head]
+        registry.append(sealed, rows.get(registry.origin), drop)
+
+
+def _has_ended(path: Path) -> bool:
+    """Whether the last record is ``close``, and no process writes the shard any more."""
+    if _is_locked(path):
+        return False
+    return b'"event":"close"' in next(lines_backwards(path), b"")
+
+
+def _is_locked(path: Path) -> bool:
+    file = File(path, os.O_APPEND)
+    try:
+        return not file.lock(wait=False)
+    finally:
+        file.close()

@@ -1,0 +1,185 @@
+"""The notary: signs how far the log has come, each second, outside of every read.
+
+A thread per process. Each round looks whether the trail's files are still there, brings the
+log's new lines to the disk, grows the shard's tree by them, signs its head, swaps it in the
+store of heads, and only then publishes it (the order of Sunlight).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from vaultlayer.audit.files import DEADLINE, at_exit_and_fork, sync_folder, unavailable
+from vaultlayer.audit.follow import (
+    Follower,
+    check_heads,
+    seal_dead,
+    stored_heads,
+)
+from vaultlayer.audit.heads import Conflict
+from vaultlayer.audit.registry import opened
+from vaultlayer.errors import AuditUnavailable, VaultLayerError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from vaultlayer.audit.heads import Head, Heads, Provider
+    from vaultlayer.audit.journal import Journal
+    from vaultlayer.audit.log import Log
+    from vaultlayer.audit.note import Signer
+    from vaultlayer.audit.registry import Publisher, Registry
+
+ROUND = 1.0  # seconds between two rounds
+HEARTBEAT = 60.0  # seconds after which an idle process says that it is there
+MAX_LAG = 60.0  # seconds without a signature after which accesses are refused
+
+
+class Notary:
+    """Signs the log of one process. Any thread may ask ``check``; the rest is its own."""
+
+    _log: Log
+    _journal: Journal
+    _publisher: Publisher
+
+    def __init__(self, directory: Path, heads: Heads, provider: Provider) -> None:
+        self.heads = heads
+        self._directory, self._provider = directory, provider
+        self._signer: Signer | None = None
+        self._failure = ""
+        self._is_checked = self._is_attending = self._closed = False
+        self.release()
+        at_exit_and_fork(self)
+
+    def attend(self, log: Log, journal: Journal) -> None:
+        """Watch over these from now on; the thread starts with the first access."""
+        self._log, self._journal, self._is_attending = log, journal, True
+        log.before_use = self.check
+
+    def check_heads(self) -> None:
+        """Compare the log with its stored heads, once (``Conflict``), where they can be had."""
+        try:
+            check_heads(self._directory, self.heads)
+        except Conflict as error:
+            self._fail(error)
+            raise
+        self._is_checked = True
+
+    def check(self) -> None:
+        """Refuse an access that begins while the log can't be vouched for."""
+        if self._failure:
+            raise unavailable(self._failure)
+        if not self._is_checked:
+            self.check_heads()
+        if self._thread is None:
+            self._start()
+        lag = time.monotonic() - self._signed
+        if lag > MAX_LAG:
+            raise unavailable(f"the audit log wasn't signed for {lag:.0f} s", self._trouble)
+
+    def close(self) -> None:
+        """Sign the shard to its end, once the log is closed; what can't be is left to others."""
+        self._closed = True
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(DEADLINE)
+
+    def release(self) -> None:
+        """Forget the thread and the shard: in a forked child they are the parent's."""
+        self._thread: threading.Thread | None = None
+        self._follower: Follower | None = None
+        self._trouble: Exception | None = None
+        self._guard, self._stop = threading.Lock(), threading.Event()
+        self._signed = self._spoke = time.monotonic()
+
+    def discard(self) -> None:
+        """End the thread without a signature: the folder is about to go."""
+        self._failure = "the audit log was closed"
+        self.close()
+
+    def _start(self) -> None:
+        with self._guard:
+            if self._thread is None and not self._closed:
+                self._signed = self._spoke = time.monotonic()
+                name = "vaultlayer-notary"
+                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._round()
+            self._stop.wait(ROUND)
+        if not self._failure:
+            with suppress(VaultLayerError, OSError):  # else the next process does it
+                self._settle()
+
+    def _round(self) -> None:
+        try:
+            self._watch()
+            self._sign()
+            self._signed, self._trouble = time.monotonic(), None
+        except Conflict as error:
+            self._fail(error)
+        except (VaultLayerError, OSError) as error:
+            self._trouble = error
+
+    def _watch(self) -> None:
+        self._journal.watch()
+        if self._log.due:
+            self._journal.rotate()
+        if time.monotonic() - self._spoke > HEARTBEAT:
+            self._log.write("heartbeat")
+            self._spoke = time.monotonic()
+
+    def _sign(self) -> None:
+        written = self._log.written()
+        if written is None:
+            return
+        follower = self._follower
+        if follower is None or follower.path != written.path:
+            follower = self._begin(written.path)
+        if self._trouble is not None:
+            origin = f"{self._publisher.origin}/{follower.name}"
+            rows = stored_heads(self.heads, self._directory, self._publisher.origin)
+            follower.settle(rows.get(origin))
+        if follower.published == written.records:
+            return
+        self._log.sync()
+        follower.advance(written.bytes)
+        if not follower.is_chained or follower.prev != written.prev:
+            raise Conflict("the audit log was changed by someone else while it was written")
+        follower.publish(self._publisher)
+        self._spoke = time.monotonic()
+
+    def _begin(self, path: Path) -> Follower:
+        """Seal what has ended, the process's own former shard too, and register this one."""
+        self._settle()
+        sync_folder(path.parent)
+        with self._registry() as registry:
+            head = self._rows(registry).get(registry.origin)
+            registry.append([{"event": "shard", "shard": path.stem}], head)
+            self._publisher = registry.publisher
+        self._follower = Follower(path, keep=True)
+        return self._follower
+
+    def _settle(self) -> None:
+        with self._registry() as registry:
+            seal_dead(registry, self._rows(registry), self._follower)
+
+    def _registry(self) -> AbstractContextManager[Registry]:
+        if self._signer is None:
+            self._signer = self.heads.signer(self._provider)
+        return opened(self._directory, self._signer, self.heads)
+
+    def _rows(self, registry: Registry) -> dict[str, Head]:
+        return stored_heads(self.heads, self._directory, registry.origin)
+
+    def _fail(self, error: Conflict) -> None:
+        self._failure = error.message
+        if self._is_attending:
+            self._log.fail(error.message)
+            with suppress(AuditUnavailable):
+                self._journal.watch()
