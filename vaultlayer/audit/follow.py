@@ -14,7 +14,7 @@ from vaultlayer.audit.shard import GENESIS
 from vaultlayer.audit.tiles import Tree, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from vaultlayer.audit.heads import Head, Heads
@@ -37,19 +37,16 @@ class Follower:
         self._tried: Head | None = None
         self._offset = 0
 
-    def advance(self, end: int, marks: Iterable[int] = ()) -> dict[int, bytes]:
+    def advance(self, end: int, marks: Collection[int] = ()) -> dict[int, bytes]:
         """Read on up to byte ``end``; the tree's root at sizes ``marks`` it passed."""
-        due, roots = set(marks), {}
-        if self.tree.size in due:
-            roots[self.tree.size] = self.tree.root()
-        rest = b""
+        roots, rest = self.tree.extend_past([], marks), b""
         with self.path.open("rb", buffering=0) as file:
             file.seek(self._offset)
             try:
                 while self._offset < end and (chunk := file.read(min(_CHUNK, end - self._offset))):
                     self._offset += len(chunk)
                     *lines, rest = (rest + chunk).split(b"\n")
-                    self._take(lines, due, roots)
+                    roots |= self._take(lines, marks)
             finally:
                 self._offset -= len(rest)
         return roots
@@ -70,25 +67,14 @@ class Follower:
             raise conflict(stored.origin if stored else self.name)
         self.head = stored
 
-    def sealed(self) -> dict[str, object]:
-        """What the registry says of it at its end."""
-        size, root = self.tree.size, self.tree.root().hex()
-        return {"event": "sealed", "shard": self.name, "size": size, "root": root}
-
-    def _take(self, lines: Sequence[bytes], due: set[int], roots: dict[int, bytes]) -> None:
+    def _take(self, lines: Sequence[bytes], marks: Collection[int]) -> dict[int, bytes]:
         for line in lines:
             self.is_chained &= self.prev.encode() in line
             self.prev = sha256(line).hexdigest()
-        leaves = [leaf_hash(line) for line in lines]
-        for size in sorted(due):
-            if self.tree.size < size <= self.tree.size + len(leaves):
-                before = size - self.tree.size
-                self.tree.extend(leaves[:before])
-                del leaves[:before]
-                roots[size] = self.tree.root()
-        self.tree.extend(leaves)
+        roots = self.tree.extend_past([leaf_hash(line) for line in lines], marks)
         if not self._keep:
             self.tree.drop_full()
+        return roots
 
 
 def shard_path(directory: Path, name: str) -> Path:
@@ -151,9 +137,16 @@ def seal_dead(registry: Registry, rows: dict[str, Head], known: Follower | None 
         follower.publish(publisher)
         ended.append(follower)
     if ended:
-        sealed = [one.sealed() for one in ended]
+        sealed = [_sealed(one, is_found=one.name not in state) for one in ended]
         drop = [one.head.origin for one in ended if one.head]
         registry.append(sealed, rows.get(registry.origin), drop)
+
+
+def _sealed(follower: Follower, *, is_found: bool) -> dict[str, object]:
+    """What the registry says of a shard at its end; ``found``: its process never signed it."""
+    size, root = follower.tree.size, follower.tree.root().hex()
+    told = {"event": "sealed", "shard": follower.name, "size": size, "root": root}
+    return {**told, "found": True} if is_found else told
 
 
 def _has_ended(path: Path) -> bool:

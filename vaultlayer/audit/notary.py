@@ -82,8 +82,10 @@ class Notary:
 
     def close(self) -> None:
         """Sign the shard to its end, once the log is closed; what can't be is left to others."""
-        self._closed = True
         self._stop.set()
+        with suppress(RuntimeError):  # the interpreter ends and starts no thread any more
+            self._start()
+        self._closed = True
         if self._thread is not None:
             self._thread.join(DEADLINE)
 
@@ -97,12 +99,12 @@ class Notary:
 
     def discard(self) -> None:
         """End the thread without a signature: the folder is about to go."""
-        self._failure = "the audit log was closed"
+        self._failure, self._closed = "the audit log was closed", True
         self.close()
 
     def _start(self) -> None:
         with self._guard:
-            if self._thread is None and not self._closed:
+            if self._thread is None and not self._closed and self._is_attending:
                 self._signed = self._spoke = time.monotonic()
                 name = "vaultlayer-notary"
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)

@@ -39,6 +39,16 @@ class Tree:
             if len(edge) == WIDTH:
                 self._finish_tile()
 
+    def extend_past(self, leaves: list[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
+        """``extend``, and the root at those of ``sizes`` that are passed on the way."""
+        begin, roots = self.size, {}
+        for size in sorted(sizes):
+            if self.size < size <= begin + len(leaves) or size == begin:
+                self.extend(leaves[self.size - begin : size - begin])
+                roots[size] = self.root()
+        self.extend(leaves[self.size - begin :])
+        return roots
+
     def root(self) -> bytes:
         """The tree's root; SHA-256 of nothing for the empty tree."""
         carried: list[bytes] = []

@@ -1,160 +1,201 @@
-"""Read a log and say what was done to it."""
+"""Read a directory's log and say what was done to it. Needs public keys only."""
 
 from __future__ import annotations
 
-import fcntl
-import json
+from collections import defaultdict
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from vaultlayer.audit.event import canonical
+from vaultlayer.audit.check import ChainCheck, Finding, RegistryCheck, seconds_of
 from vaultlayer.audit.files import unavailable
-from vaultlayer.audit.shard import GENESIS
+from vaultlayer.audit.follow import shard_path, tree_folder
+from vaultlayer.audit.heads import place_of
+from vaultlayer.audit.note import Checkpoint, open_checkpoint
+from vaultlayer.audit.registry import origin_of, read_registry, registry_path, state_of
+from vaultlayer.errors import AuditUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
 
+    from vaultlayer.audit.heads import Head, Heads
+    from vaultlayer.audit.note import VerifierKey
+
+REGISTRY = "registry"
 LIMITS = (
     "Not found without signed checkpoints: a shard removed whole, "
     "or rewritten up to its end with new hashes."
 )
-_CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong: the shard, the line (from 1; 0 for the shard as such) and what it is."""
-
-    shard: str
-    line: int
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How many shards and records were read, and all that is wrong with them."""
+    """How many shards and records were read, and all that is wrong with them.
+
+    ``unsigned`` counts the records no checked signature covers yet: all of them when no key
+    was given, else those of the last second, or of a process nobody has signed for so far.
+    """
 
     shards: int
     records: int
     findings: list[Finding]
+    unsigned: int = 0
+    pruned: int = 0
+
+    @property
+    def limits(self) -> str:
+        """What could not be found, in words."""
+        return LIMITS if self.unsigned == self.records else ""
 
 
-def verify(directory: Path) -> Report:
-    """Check every shard of the log under ``directory``; needs no more than read access.
+def verify(
+    directory: Path,
+    keys: Sequence[VerifierKey] = (),
+    stored: Iterable[Head] | None = None,
+    track: Callable[[list[str]], Iterable[str]] = iter,
+) -> Report:
+    """Check the log under ``directory``; needs no more than read access.
 
-    Finds, within a shard, any edit, insertion, deletion, repetition and change of order, a
-    missing head, and a missing end (each shard ends with a ``close`` record, written by
-    ``recover`` where the process could not). The chain has no key, so it can't find what
-    ``LIMITS`` names. Raises ``AuditUnavailable`` when there is nothing to read.
+    Within a shard any edit, insertion, deletion, repetition and change of order is found by the
+    chain alone. With the log's public ``keys``: a shard removed or rewritten, an end cut off, a
+    head that isn't signed. With the heads that are ``stored`` elsewhere: a log taken back as a
+    whole. Raises ``AuditUnavailable`` when there is nothing to read.
     """
-    return verify_shards(sorted((Path(directory) / "log").glob("*.jsonl")))
+    return _Verification(Path(directory), keys, stored).run(track)
 
 
-def verify_shards(paths: Iterable[Path]) -> Report:
-    """``verify`` for these shard files."""
-    shards = records = 0
-    findings: list[Finding] = []
-    for path in paths:
-        try:
-            check = _Check(path)
-            check.run()
-        except OSError as error:
-            raise unavailable(f"the audit log {path.name} can't be read", error) from error
-        shards, records = shards + 1, records + check.line
-        findings += check.findings
-    if not shards:
-        raise unavailable("there is no audit log to verify")
-    return Report(shards, records, findings)
+def keys_and_heads(heads: Heads, directory: Path) -> tuple[list[VerifierKey], list[Head]]:
+    """What a store of heads knows of this directory's log; nothing where it can't be reached."""
+    try:
+        return heads.keys(), heads.at(place_of(directory), origin_of(directory))
+    except AuditUnavailable:
+        return [], []
 
 
-class _Check:
-    """The check of one shard. Lines are hashed as they are, and parsed only to explain."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+class _Verification:
+    def __init__(
+        self, directory: Path, keys: Sequence[VerifierKey], stored: Iterable[Head] | None
+    ) -> None:
+        self.directory, self.keys = directory, keys
+        self.origin = origin_of(directory)
+        self.records = read_registry(directory)
+        self.state = state_of(self.records)
+        self.told: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for record in self.records:
+            self.told[str(record.get("shard"))].append(record)
+        self.stored = {head.origin: head for head in stored or ()}
         self.findings: list[Finding] = []
-        self.line = 0  # of the record at hand, from 1
-        self.seq = 0  # due next
-        self.prev = GENESIS
+        self.total = self.unsigned = self.pruned = 0
 
-    def run(self) -> None:
-        line = first = b""
-        with self.path.open("rb", buffering=0) as file:
-            alive = _is_locked(file)
-            for line in self._lines(file, alive):
-                self.line += 1
-                if b'"prev":"%b"' % self.prev.encode() not in line or (
-                    b'"seq":%d,' % self.seq not in line
-                ):
-                    self._explain(line)
-                self.seq += 1
-                self.prev = sha256(line).hexdigest()
-                first = first or line
-        self._check_ends(first, line, alive)
+    def run(self, track: Callable[[list[str]], Iterable[str]]) -> Report:
+        names = {path.stem for path in (self.directory / "log").glob("*.jsonl")}
+        if not (names or self.state or self.stored):
+            raise unavailable("there is no audit log to verify")
+        if self.keys or self.records or self.stored:
+            self._check_registry()
+        for name in track(sorted(names | self.state.keys())):
+            try:
+                self._check_shard(name)
+            except OSError as error:
+                raise unavailable(f"the audit log {name} can't be read", error) from error
+        return Report(len(names), self.total, self.findings, self.unsigned, self.pruned)
 
-    def _lines(self, file: BinaryIO, alive: bool) -> Iterator[bytes]:
-        rest = b""
-        while chunk := file.read(_CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
-        if rest and not alive:  # a living process may be writing it just now
-            self.line += 1
-            self._find("torn: a crash cut it off; `vaultlayer audit recover` sees to it")
-            self.line -= 1
-
-    def _explain(self, line: bytes) -> None:
-        record = _parse(line)
-        seq = record.get("seq") if record else None
-        if record is None or type(seq) is not int:
-            self._find("is not a record as the log writes them")
+    def _check_registry(self) -> None:
+        for head in self.stored.values():
+            if head.log != self.origin:
+                self._find(REGISTRY, f"another log was here, {head.log}: it was removed")
+        if not self.records:
+            self._find(REGISTRY, "is missing: nothing says which shards there were")
             return
-        if record.get("prev") != self.prev:
-            self._find(
-                "doesn't fit the line before it: one of them was changed, or is not in place"
-            )
-        if seq > self.seq:
-            self._find(f"comes too early: records {self.seq} to {seq - 1} are missing before it")
-        elif seq < self.seq:
-            self._find(f"is there twice or out of order: it is record {seq}, {self.seq} was due")
-        self.seq = seq
+        heads = self._heads("", self.directory / "registry", [])
+        check = RegistryCheck(registry_path(self.directory), {head.size for head in heads})
+        check.run()
+        self._compare(check, heads)
+        self.findings += check.findings
 
-    def _check_ends(self, first: bytes, last: bytes, alive: bool) -> None:
-        opening, closing = _parse(first) or {}, _parse(last)
-        if not first:
-            if not alive:
-                self._find("is empty: its records were removed, or it never began")
+    def _check_shard(self, name: str) -> None:
+        told = self.told[name]
+        ends = [head for head in map(_head, told) if head]
+        folder, path = tree_folder(self.directory, name), shard_path(self.directory, name)
+        heads = self._heads(name, folder, ends)
+        if not path.exists():
+            self._check_missing(name, ends, heads)
             return
-        if closing is None:
-            self._find("is not a record as the log writes them")
-        elif not alive and closing.get("event") != "close":
-            self._find("is not a close record: the end was cut off, or a crash not yet recovered")
-        self.line, count = 1, self.line
-        if opening.get("event") != "open" or opening.get("seq") != 0:
-            self._find("is not an open record: the head is missing")
-        if opening.get("shard") != self.path.stem:
-            self._find("belongs to another shard")
-        self.line = count
+        began = [record for record in told if record.get("event") == "shard"]
+        promised = _seconds(began[0]) if began else None
+        check = ChainCheck(path, {head.size for head in heads}, promised)
+        check.run()
+        signed = self._compare(check, heads)
+        self.total += check.tree.size
+        self.unsigned += check.tree.size - signed
+        if self.state.get(name, {}).get("event") == "sealed" and check.tree.size > ends[-1].size:
+            check.find("goes on after its end", ends[-1].size + 1)
+        if self.keys and told and not check.alive and not (folder / "checkpoint").exists():
+            check.find("has no checkpoint", 0)
+        self.findings += check.findings
 
-    def _find(self, what: str) -> None:
-        self.findings.append(Finding(self.path.stem, self.line, what))
+    def _check_missing(self, name: str, ends: list[Checkpoint], heads: list[Checkpoint]) -> None:
+        if self.state[name]["event"] != "pruned" or not ends:
+            self._find(name, "was removed: the registry lists it")
+        elif any((head.size, head.root) != (ends[-1].size, ends[-1].root) for head in heads[1:]):
+            self._find(name, "was pruned, and its checkpoint isn't of its end")
+        else:
+            self.pruned += ends[-1].size
+
+    def _heads(self, name: str, folder: Path, heads: list[Checkpoint]) -> list[Checkpoint]:
+        """All that is known of a tree: what the registry and the store say, what is signed."""
+        origin = f"{self.origin}/{name}" if name else self.origin
+        known = list(heads)
+        if origin in self.stored:
+            stored = self.stored[origin]
+            known.append(Checkpoint(origin, stored.size, stored.root))
+        if not self.keys:
+            return known
+        label = name or REGISTRY
+        try:
+            note = (folder / "checkpoint").read_text("utf-8")
+        except FileNotFoundError:
+            if not name:
+                self._find(label, "has no checkpoint")
+            return known
+        try:
+            checkpoint = open_checkpoint(note, self.keys)
+        except (ValueError, UnicodeDecodeError):
+            self._find(label, "its checkpoint isn't signed by a known key")
+            return known
+        if checkpoint.origin != origin:
+            self._find(label, f"its checkpoint is of another log, {checkpoint.origin}")
+            return known
+        return [*known, checkpoint]
+
+    def _compare(self, check: ChainCheck, heads: list[Checkpoint]) -> int:
+        """The size up to which the tree is what a checked head says."""
+        signed = 0
+        for head in heads:
+            root = check.roots.get(head.size)
+            if root is None:
+                missing = head.size - check.tree.size
+                check.find(f"its end was cut off: {missing} signed record(s) are missing", 0)
+            elif root != head.root:
+                check.find(f"isn't what was signed of its first {head.size} records", 0)
+            elif self.keys or self.stored:
+                signed = max(signed, head.size)
+        return signed
+
+    def _find(self, shard: str, what: str) -> None:
+        self.findings.append(Finding(shard, 0, what))
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The record in a line, None unless it is the canonical form of one."""
+def _head(record: dict[str, Any]) -> Checkpoint | None:
+    """How the registry says that a shard ended, or stood."""
     try:
-        record = json.loads(line)
-        return record if isinstance(record, dict) and canonical(record) == line else None
-    except (ValueError, RecursionError):
+        if record["event"] not in ("sealed", "head"):
+            return None
+        size, root = record["size"], bytes.fromhex(record["root"])
+    except (KeyError, ValueError, TypeError):
         return None
+    return Checkpoint(str(record.get("shard")), size, root) if type(size) is int else None
 
 
-def _is_locked(file: BinaryIO) -> bool:
-    """Whether the process that writes this shard is alive."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    fcntl.flock(file, fcntl.LOCK_UN)
-    return False
+def _seconds(record: dict[str, Any]) -> float | None:
+    return seconds_of(f'"{record.get("ts")}","v":1}}'.encode())

@@ -6,7 +6,6 @@ import dataclasses
 import heapq
 import json
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,32 +16,44 @@ from rich.text import Text
 
 from vaultlayer.audit.files import lines_backwards, unavailable
 from vaultlayer.audit.recover import recover as recover_directory
-from vaultlayer.audit.verify import LIMITS, Report, verify_shards
+from vaultlayer.audit.verify import Report
+from vaultlayer.audit.verify import verify as check_log
+from vaultlayer.cli.audit_options import DirectoryOption, KeyOption, audit_directory, trusted
 from vaultlayer.cli.common import FINDINGS, ConfigOption, JsonOption, print_json
-from vaultlayer.errors import AuditUnavailable
-from vaultlayer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 app = typer.Typer(no_args_is_help=True, help="Check, recover and read the audit log.")
-
-_Directory = Annotated[
-    Path | None, typer.Option("--directory", help="Audit directory; else the settings' own.")
-]
 
 
 @app.command()
 def verify(
-    config: ConfigOption = None, directory: _Directory = None, json_: JsonOption = False
+    keys: KeyOption = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Don't ask the database for keys and heads.")
+    ] = False,
+    config: ConfigOption = None,
+    directory: DirectoryOption = None,
+    json_: JsonOption = False,
 ) -> None:
-    """Check every shard of the log for edits, gaps, insertions, repetitions and cut ends.
+    """Check the log for edits, gaps, insertions, repetitions, cut ends and removed shards.
+
+    The log's public keys and heads come from the database of the settings; or give the keys
+    you pinned with --key, and nothing but the directory is read.
 
     Exits with 0 if the log is whole, 1 if not, 3 if it can't be read.
     """
-    report = _verify(_audit_directory(config, directory))
+    folder = audit_directory(config, directory)
+    known, heads = trusted(config, directory, keys or [], offline=offline)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        report = check_log(
+            folder, known, heads, lambda names: progress.track(names, description="Verifying")
+        )
     if json_:
-        print_json({"ok": not report.findings, **dataclasses.asdict(report), "limits": LIMITS})
+        told = dataclasses.asdict(report)
+        print_json({"ok": not report.findings, **told, "limits": report.limits})
     else:
         _show_report(report)
     if report.findings:
@@ -51,10 +62,10 @@ def verify(
 
 @app.command()
 def recover(
-    config: ConfigOption = None, directory: _Directory = None, json_: JsonOption = False
+    config: ConfigOption = None, directory: DirectoryOption = None, json_: JsonOption = False
 ) -> None:
     """Bring what crashed processes had noted into the log. Opening a vault does this too."""
-    recovered = recover_directory(_audit_directory(config, directory))
+    recovered = recover_directory(audit_directory(config, directory))
     if json_:
         print_json({"recovered": [dataclasses.asdict(one) for one in recovered]})
     elif recovered:
@@ -67,11 +78,11 @@ def recover(
 def tail(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many records.")] = 20,
     config: ConfigOption = None,
-    directory: _Directory = None,
+    directory: DirectoryOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Show the latest records of all shards, oldest first."""
-    folder = _audit_directory(config, directory)
+    folder = audit_directory(config, directory)
     try:
         records = _latest(folder / "log", lines)
     except OSError as error:
@@ -81,21 +92,6 @@ def tail(
     else:
         columns = ("Time", "Event", "Decision", "Who", "Purpose", "What", "Refs", "Values")
         _table(columns, map(_row, records))
-
-
-def _audit_directory(config: Path | None, directory: Path | None) -> Path:
-    folder = directory or Settings.load(config).audit_directory
-    if not folder.is_dir():
-        raise AuditUnavailable(
-            f"there is no audit directory {folder}", hint="name it with --directory or --config"
-        )
-    return folder
-
-
-def _verify(folder: Path) -> Report:
-    paths = sorted((folder / "log").glob("*.jsonl"))
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        return verify_shards(progress.track(paths, description="Verifying"))
 
 
 def _latest(logs: Path, count: int) -> list[dict[str, Any]]:
@@ -144,4 +140,10 @@ def _show_report(report: Report) -> None:
     if report.findings:
         _table(("Shard", "Line", "What is wrong"), map(dataclasses.astuple, report.findings))
     state = f"{len(report.findings)} finding(s)" if report.findings else "The log is whole"
-    typer.echo(f"{state}: {report.records:,} records in {report.shards} shard(s). {LIMITS}")
+    typer.echo(f"{state}: {report.records:,} records in {report.shards} shard(s).")
+    if report.pruned:
+        typer.echo(f"Pruned, their hashes kept: {report.pruned:,} records.")
+    if report.limits:
+        typer.echo(f"No signature was checked. {report.limits}")
+    elif report.unsigned:
+        typer.echo(f"Not signed yet: {report.unsigned:,} records.")
