@@ -115,7 +115,7 @@ def sites(
 
     def site_of(framework: str) -> Site:
         if framework not in made:
-            models, apps = _module("models"), _module("apps")
+            models, apps = _module("web_models"), _module("web_apps")
             folder = tmp_path_factory.mktemp(framework)
             made[framework] = Site(apps.APPS[framework], folder, policies, models)
         site = made[framework]

@@ -16,7 +16,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Response as LitestarResponse
 from litestar.response import Stream
-from models import Person
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -25,6 +24,7 @@ from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
+from web_models import Person
 
 from vaultlayer import NoAccess, Principal
 from vaultlayer_adapters import fastapi, litestar
