@@ -186,6 +186,11 @@ class Access:
         self.journal.append_many(prefix, refs)
         return refusal(action, field, self.purpose, reason)
 
+    def record(self, event: str, **fields: object) -> None:
+        """Write an event of this access into the log now; AuditUnavailable when it can't be."""
+        told = self.journal._accesses[self._journal_number()].context
+        self.vault.log.write(event, **told, **fields)
+
     def spec(
         self, entity: str, fields: Sequence[str], action: str, effect: str, reason: str
     ) -> bytes:

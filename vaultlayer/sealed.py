@@ -6,9 +6,12 @@ every way of turning it into text shows a placeholder, and pickling refuses.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vaultlayer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 class _Redacted:
@@ -70,14 +73,27 @@ class Unsealed(_Redacted, bytes):
     __slots__ = ()
 
 
-class SearchTerm(_Redacted):
-    """A normalised value on its way to a blind index; hashed when the statement is sent."""
+class SearchTerms(_Redacted):
+    """Normalised values on their way to a blind index, as the value of an expanding parameter.
 
-    __slots__ = ("field", "text")
+    What it gives when the statement is sent are their terms: one a value, and more while index
+    roots are exchanged.
+    """
 
-    def __init__(self, field: Any, text: bytes) -> None:
+    __slots__ = ("_hashed", "field", "texts")
+
+    def __init__(
+        self, field: Any, texts: list[bytes], hashed: Callable[[SearchTerms], list[bytes]]
+    ) -> None:
         self.field = field
-        self.text = text
+        self.texts = texts
+        self._hashed = hashed
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._hashed(self))
 
 
 class Masked(str):

@@ -21,8 +21,11 @@ CONFIG_VARIABLE = "VAULTLAYER_CONFIG"
 DEFAULT_FILE = "vaultlayer.toml"
 
 _TABLES: Mapping[str, frozenset[str]] = {
-    "vault": frozenset({"database", "policies"}),
-    "keys": frozenset({"provider", "former", "regions", "region", "ttl", "kek_ttl"}),
+    "vault": frozenset({"database", "policies", "models"}),
+    "keys": frozenset(
+        {"provider", "former", "regions", "region", "ttl", "kek_ttl"}
+        | {"epoch_days", "backup_days", "provider_days"}
+    ),
     "audit": frozenset({"directory", "durability", "sinks"}),
     "watch": frozenset({"url"}),
     "tokens": frozenset(
@@ -60,6 +63,10 @@ class Settings:
     region: str = ""
     regions: Mapping[str, str] = field(default_factory=dict)  # region → provider
     former: tuple[str, ...] = ()  # providers
+    epoch_days: int = 7  # how long a KEK is in use
+    backup_days: int = 14  # how long backups of the key tables are kept
+    provider_days: int = 7  # how long the provider takes to destroy a key
+    models: tuple[str, ...] = ()  # modules
     watch: str | None = field(default=None, repr=False)
     tokens: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     sinks: tuple[SinkSettings, ...] = ()
@@ -99,6 +106,10 @@ class Settings:
             region=_text(file, keys, "keys", "region", ""),
             regions=_providers(file, keys, "regions", dict),
             former=tuple(_providers(file, keys, "former", list)),
+            epoch_days=_days(file, keys, "epoch_days", 7),
+            backup_days=_days(file, keys, "backup_days", 14),
+            provider_days=_days(file, keys, "provider_days", 7),
+            models=_models(file, vault),
             watch=os.environ.get("VAULTLAYER_WATCH")
             or _text(file, document.get("watch", {}), "watch", "url", "")
             or None,
@@ -206,3 +217,22 @@ def _seconds(file: Path, keys: Mapping[str, Any], name: str, default: float, mos
             "new look",
         )
     return float(value)
+
+
+def _days(file: Path, keys: Mapping[str, Any], name: str, default: int) -> int:
+    value = keys.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 3650:
+        raise ConfigurationError(
+            f"{file}: [keys] {name} is not a whole number of days",
+            hint=f"{default} is the default; docs/keys.md says what follows from it",
+        )
+    return value
+
+
+def _models(file: Path, vault: Mapping[str, Any]) -> tuple[str, ...]:
+    value = vault.get("models", [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ConfigurationError(
+            f"{file}: [vault] models is not a list of modules", hint='e.g. models = ["shop.models"]'
+        )
+    return tuple(value)

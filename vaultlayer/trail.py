@@ -27,4 +27,4 @@ class Audit:
 
     def sinks(self) -> list[SinkState]:
         """How each sink beside the local log is doing, in the order of the settings."""
-        return self._vault._log.sinks.states()
+        return self._vault.log.sinks.states()

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize
 
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.orm import Session
-
 from vaultlayer.access.bundle import read_bundle
 from vaultlayer.access.principal import Principal
 from vaultlayer.access.snapshot import Snapshot
@@ -21,10 +17,15 @@ from vaultlayer.acting import Access
 from vaultlayer.audit import heads_database as log_tables
 from vaultlayer.audit.sinks.opening import open_sinks
 from vaultlayer.audit.trail import Trail
-from vaultlayer.errors import ConfigurationError, KeyUnavailable
+from vaultlayer.databases import Databases
+from vaultlayer.declare import PersonalData
+from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys import tables
 from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import MemoryProvider, open_providers
+from vaultlayer.lifecycle.models import import_models
+from vaultlayer.lifecycle.subjects import Subjects
+from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
 from vaultlayer.settings import Settings, secret
 from vaultlayer.trail import Audit
@@ -33,6 +34,9 @@ from vaultlayer.watch import KEY, Watch
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
 
     from vaultlayer.keys.provider import KeyProvider, Providers
     from vaultlayer.orm.field import Field
@@ -52,11 +56,13 @@ class Vault:
         )
         self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of a new policy
         self.tokens: Verifier = verifier(settings.tokens, settings.folder)
-        self._engine: Engine | None = None
-        self._apart: dict[URL, Engine | None] = {}
+        self.models: tuple[Any, ...] = ()  # classes or bases; else settings, else all there are
+        self.subjects: Subjects = Subjects(self)
+        self.tombstones: Tombstones = Tombstones(settings.audit_directory)
+        self.databases: Databases = Databases(settings.database, self.tombstones.check)
         log_provider = self.keys.keks.providers.of_region(settings.region)
         self._trail = Trail(settings, log_provider, open_sinks(settings))
-        self._log = self._trail.log
+        self.log = self._trail.log
         self.journal = self._trail.journal
         self.audit: Audit = Audit(self)
         self.watch: Watch = Watch.open(settings.watch)
@@ -113,17 +119,12 @@ class Vault:
         Nothing of vaultlayer happens in SQLAlchemy before this.
         """
         listeners.attach(target)
-        bind = getattr(target, "sync_engine", target)
-        bind = getattr(target, "kw", {}).get("bind", getattr(bind, "bind", bind))
-        bind = getattr(bind, "sync_engine", bind)
-        if isinstance(bind, Engine) and not bind.dialect.is_async:
-            self._engine = bind
+        self.databases.attached(target)
 
     def create_tables(self, bind: Engine | Connection) -> None:
         """Create the vault's own tables where they are missing."""
-        engine = bind.engine if isinstance(bind, Connection) else bind
         for metadata in (tables.metadata, log_tables.metadata):
-            metadata.create_all(self._engine_apart(engine) or bind)
+            metadata.create_all(self.databases.apart(bind.engine) or bind)
 
     def access(
         self,
@@ -176,20 +177,8 @@ class Vault:
     @contextmanager
     def key_connection(self, using: Session | Connection | None) -> Iterator[Connection]:
         """Where the key tables are: the caller's own transaction, unless settings name another."""
-        if isinstance(using, Session):
-            using = using.connection()
-        known = using.engine if using is not None else self._engine
-        apart = self._engine_apart(known) if known is not None else None
-        if apart is not None or (using is None and known is not None):
-            with (apart or known).begin() as connection:  # type: ignore[union-attr]
-                yield connection
-        elif using is not None:
-            yield using
-        else:
-            raise KeyUnavailable(
-                "the row is in no session, so its key can't be fetched",
-                hint="read it while its session is open, or attach the vault to the engine too",
-            )
+        with self.databases.keys(using) as connection:
+            yield connection
 
     def index_keys(
         self, connection: Connection | None, tenant: str, field: Field, index: str
@@ -204,17 +193,13 @@ class Vault:
         for access in list(self.accesses):
             access.forget_key()
 
-    def _engine_apart(self, engine: Engine) -> Engine | None:
-        """The engine of the key tables when they live in another database than ``engine``'s."""
-        if self.settings.database is None:
-            return None
-        if engine.url not in self._apart:
-            named = make_url(self.settings.database)
-            same = _place(named) == _place(engine.url)
-            self._apart[engine.url] = None if same else create_engine(named, hide_parameters=True)
-        return self._apart[engine.url]
+    def known_models(self) -> list[Any]:
+        """The mapped classes with personal fields that this vault serves, or their bases."""
+        if self.models or self.settings.models:
+            return [*self.models, *import_models(self.settings.models)]
+        return _subclasses(PersonalData)
 
 
-def _place(url: URL) -> tuple[object, ...]:
-    """What makes two URLs one database, whatever their drivers."""
-    return url.get_backend_name(), url.host, url.port, url.database or None
+def _subclasses(cls: type) -> list[Any]:
+    below: list[type] = cls.__subclasses__()
+    return [each for one in below for each in (one, *_subclasses(one))]

@@ -24,7 +24,8 @@ from vaultlayer.crypto.envelope import (
 )
 from vaultlayer.errors import ConfigurationError, IntegrityError
 from vaultlayer.sealed import Sealed, Unsealed
-from vaultlayer.search.blind_index import index_term
+from vaultlayer.search.blind_index import index_terms
+from vaultlayer.search.unique import keep_unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,6 +72,7 @@ def seal_rows(
             refs = [keys[row.tenant, row.subject].log_ref for row in its_rows]
             access.journal.append_many(grants[field].prefix, refs)
 
+        indexed: dict[Field, list[list[bytes]]] = defaultdict(list)
         nonces = _nonces(sum(len(row.values) for row in rows))
         for row in rows:
             key = keys[row.tenant, row.subject]
@@ -90,7 +92,10 @@ def seal_rows(
                     )
                 row.put(name, sealed)
                 if field.search is not None:
-                    row.put(field.index_key, index_term(access, keys_on, field, row.tenant, data))
+                    terms = index_terms(access, keys_on, field, row.tenant, data)
+                    row.put(field.index_key, terms[0] if terms else None)
+                    indexed[field].append(terms)
+        keep_unique(connection, indexed)
     access.vault.keys.remember(keys.values())
     if unsaved is not None:
         unsaved.update({key.key_id: key for key in keys.values()})

@@ -25,7 +25,7 @@ def count(world, table):
 def erase(world, key_id):
     subject = world.cold([key_id])[key_id].subject
     with world.begin() as connection:
-        assert erase_keys(world.keys, connection, "", subject) == [key_id]
+        assert erase_keys(world.keys, connection, "", subject) == ([key_id], key_id)
 
 
 def test_a_key_made_here_is_the_key_another_process_fetches(any_world):

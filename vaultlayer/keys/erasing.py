@@ -37,8 +37,12 @@ _SET = (
 )
 
 
-def erase_keys(keys: Keys, connection: Connection, tenant: str, subject: bytes) -> list[bytes]:
-    """Destroy a person's keys; returns the ids of those that were there to destroy.
+def erase_keys(
+    keys: Keys, connection: Connection, tenant: str, subject: bytes
+) -> tuple[list[bytes], bytes]:
+    """Destroy a person's keys: the ids of those that were there to destroy, and the last one's.
+
+    The last one is there in any case, if only as the mark that the person is erased.
 
     Waits for transactions that seal for the person, and whoever seals later finds it done.
     Idempotent. The caller takes the keys out of its caches once this is committed.
@@ -49,13 +53,15 @@ def erase_keys(keys: Keys, connection: Connection, tenant: str, subject: bytes) 
             "the tenant's own key belongs to no person, so it can't be erased",
             hint="delete the rows instead",
         )
-    for _ in range(2):
+    rows = _locked(connection, tenant, subject)
+    if not rows:
+        _make_tombstone(keys, connection, tenant, subject)
         rows = _locked(connection, tenant, subject)
-        if rows or _made_tombstone(keys, connection, tenant, subject):
-            break
+    if not rows:
+        raise tables.lost_race()
     living = [row for row in rows if row.state != states.ERASED]
     set_state(keys, connection, living, states.ERASED)
-    return [row.key_id for row in living]
+    return [row.key_id for row in living], rows[-1].key_id
 
 
 def set_state(keys: Keys, connection: Connection, rows: Iterable[Any], state: str) -> None:
@@ -83,8 +89,8 @@ def _locked(connection: Connection, tenant: str, subject: bytes) -> list[Any]:
     return list(connection.execute(_ALL.with_for_update(), whose).all())
 
 
-def _made_tombstone(keys: Keys, connection: Connection, tenant: str, subject: bytes) -> bool:
-    """A record for a person without a key; False when one was made meanwhile."""
+def _make_tombstone(keys: Keys, connection: Connection, tenant: str, subject: bytes) -> None:
+    """A record for a person without a key, unless another transaction makes one."""
     key_id, kek = os.urandom(16), keys.keks.current(connection, tenant)
     aad = subject_key_aad(tenant, subject, key_id, states.FIRST, states.ERASED)
     row = {
@@ -99,4 +105,4 @@ def _made_tombstone(keys: Keys, connection: Connection, tenant: str, subject: by
         "changed": int(time.time()),
     }
     insert = tables.insert_if_absent(connection.dialect, tables.subject_key)
-    return connection.execute(insert, row).rowcount == 1
+    connection.execute(insert, row)

@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeDecorator
 from vaultlayer.errors import UnsupportedQuery, VaultLayerError
 
 if TYPE_CHECKING:
-    from vaultlayer.sealed import SearchTerm
+    from vaultlayer.sealed import SearchTerms
 
 _FIELD = "vaultlayer.field"
 _NULLITY = {operators.is_, operators.is_not}
@@ -37,12 +37,13 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
             if op in _EQUALITY and _is_column(value):
                 return ColumnComparison(op, self.expr, value)
             try:
-                if op in _EQUALITY:
-                    searched = _bind(self._term(value))
-                    return op(self._index(), searched)
+                if op in _EQUALITY:  # IN, since while index roots are exchanged there are two terms
+                    among = operators.in_op if op is operators.eq else operators.not_in_op
+                    searched = self._terms([value])
+                    return among(self._index(), _bind(searched))
                 if op in _MEMBERSHIP and _is_list(value):
-                    searched = _bind([self._term(each) for each in value], expanding=True)
-                    return op(self._index(), searched)
+                    searched = self._terms(value)
+                    return op(self._index(), _bind(searched))
             except VaultLayerError as error:
                 refusal = error.with_traceback(None)
         value = other = ()  # a traceback that shows locals must not show it
@@ -61,14 +62,15 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
             configure_mappers()
         return next((column.info[_FIELD] for column in columns if _FIELD in column.info), None)
 
-    def _term(self, value: Any) -> SearchTerm:
-        field = self._field()
-        if field is None or field.search is None or isinstance(value, ClauseElement):
-            value = None
+    def _terms(self, values: Iterable[Any]) -> SearchTerms:
+        field, values = self._field(), list(values)
+        unsearchable = field is None or field.search is None
+        if unsearchable or any(isinstance(value, ClauseElement) for value in values):
+            values = []
             raise _refused(operators.eq, field)
-        from vaultlayer.search.blind_index import term
+        from vaultlayer.search.blind_index import terms
 
-        return term(field, value)
+        return terms(field, values)
 
     def _index(self) -> Any:
         """The blind-index column beside this one, in the same table, alias or subquery."""
@@ -103,10 +105,10 @@ def _is_column(value: Any) -> bool:
     return isinstance(column, ColumnElement) and not isinstance(column, BindParameter)
 
 
-def _bind(value: Any, expanding: bool = False) -> Any:
+def _bind(searched: SearchTerms) -> Any:
     from vaultlayer.orm.types import BlindIndexType
 
-    return bindparam(None, value, type_=BlindIndexType(), expanding=expanding, unique=True)
+    return bindparam(None, searched, type_=BlindIndexType(), expanding=True, unique=True)
 
 
 def _is_list(value: Any) -> bool:

@@ -22,7 +22,7 @@ class Field:
 
     __slots__ = (
         "category", "codec", "column", "default", "entity", "index_key", "key", "label", "mask",
-        "name", "padded", "search", "tenanted",
+        "name", "padded", "search", "tenanted", "unique",
     )
 
     def __init__(self, entity: str, key: str, column: Column[Any], cls: type) -> None:
@@ -34,6 +34,7 @@ class Field:
         self.label = f"{entity}.{self.name}"
         self.category = declared.category
         self.search = declared.search
+        self.unique = declared.unique
         self.mask = declared.mask
         self.padded = declared.padded
         self.tenanted = getattr(cls, "__tenant__", None) is not None

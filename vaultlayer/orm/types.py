@@ -111,12 +111,6 @@ class BlindIndexType(TypeDecorator[bytes]):
     def literal_processor(self, dialect: Dialect) -> NoReturn:
         raise _literal()
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
-        if value is None or isinstance(value, bytes):
-            return value
-        from vaultlayer.search.blind_index import hash_term  # the access decides at this moment
-
-        return hash_term(value)
 
 
 def _stored(value: Any) -> bytes:

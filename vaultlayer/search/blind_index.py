@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from vaultlayer.access.context import executing, no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.sealed import SearchTerm
+from vaultlayer.sealed import SearchTerms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import Connection
 
@@ -70,31 +70,40 @@ class Equality:
         return f"equality/{self.normalizer}/1"
 
 
-def term(field: Any, value: Any) -> SearchTerm:
-    """A searched value, normalised; it is hashed when the statement is sent."""
-    return SearchTerm(field, _normalized(field, field.codec.encode(value)))
+def terms(field: Any, values: Iterable[Any]) -> SearchTerms:
+    """Searched values, normalised; they are hashed when the statement is sent."""
+    texts = [_normalized(field, field.codec.encode(value)) for value in values]
+    return SearchTerms(field, texts, hashed)
 
 
-def hash_term(searched: SearchTerm) -> bytes:
-    """The bytes to look for. A search is an action: decided and journaled here, before it runs."""
+def hashed(searched: SearchTerms) -> list[bytes]:
+    """The bytes to look for. A search is an action: decided and journaled here, before it runs.
+
+    A value has a term under each live index root, whichever of them its row was written with.
+    """
     access, connection = executing()
     if access is None:
         raise no_access(f"{searched.field.label} was searched")
     grant = access.grant(searched.field, "search")
     if grant.denied or monotonic() >= access.deadline:
         raise access.refuse(grant)
-    access.journal.append(grant.prefix, NO_REF)
+    access.journal.append_many(grant.prefix, [NO_REF] * len(searched))
     tenant = access.tenant if searched.field.tenanted else ""
-    return _hash(_keys(access, connection, tenant, searched.field)[0], searched.text)
+    keys = _keys(access, connection, tenant, searched.field)
+    return [_hash(key, text) for text in searched.texts for key in keys]
 
 
-def index_term(
+def index_terms(
     access: Access, connection: Connection, field: Field, tenant: str, data: bytes | None
-) -> bytes | None:
-    """What the blind-index column stores beside an encoded value."""
+) -> list[bytes]:
+    """An encoded value's terms: what the blind-index column stores beside it comes first.
+
+    The others are the ones that it may be stored under while index roots are exchanged.
+    """
     if data is None:
-        return None
-    return _hash(_keys(access, connection, tenant, field)[0], _normalized(field, data))
+        return []
+    text = _normalized(field, data)
+    return [_hash(key, text) for key in _keys(access, connection, tenant, field)]
 
 
 def _keys(access: Access, connection: Connection | None, tenant: str, field: Any) -> list[bytes]:

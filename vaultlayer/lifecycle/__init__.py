@@ -1,0 +1,1 @@
+"""What is done to stored data as a whole: erasing a person, exchanging keys, sealing anew."""

@@ -1,0 +1,220 @@
+"""Erasing a person: tombstone, keys destroyed, values and blind indexes gone, recorded; at once.
+
+All of it in one transaction (where the key tables are in the data's own database), the record
+before its commit. What a column may do without becomes NULL. A NOT NULL column gets an envelope
+of the person's destroyed key with nothing in it: reading that says ``KeyErased``, as it should.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from vaultlayer.access.grants import NO_REF
+from vaultlayer.crypto.envelope import OVERHEAD, PLAIN_HEADER
+from vaultlayer.errors import AccessDenied, ConfigurationError
+from vaultlayer.keys import tables
+from vaultlayer.keys.erasing import erase_keys
+from vaultlayer.lifecycle.models import bare, entities, fields_by_table, rows_of
+from vaultlayer.lifecycle.tombstones import BEGUN, DONE, UNDONE, Erasure
+from vaultlayer.watch import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
+
+    from vaultlayer.acting import Access
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was destroyed, and until when backups may still hold it.
+
+    ``keys``: generations of the person's key; ``values`` and ``terms``: sealed values and
+    blind-index terms that were taken out of rows. ``horizon``: the day from which no backup kept
+    by the rules of docs/keys.md brings anything back.
+    """
+
+    erasure_id: UUID
+    subject_id: UUID
+    erased_at: datetime
+    horizon: datetime
+    reason: str
+    keys: int
+    values: int
+    terms: int
+
+
+@dataclass(slots=True)
+class _Counts:
+    values: int = 0
+    terms: int = 0
+
+
+def erase(
+    vault: Vault, access: Access, subject_id: UUID, reason: str, session: Session | None
+) -> Receipt:
+    """See ``Subjects.erase``."""
+    if not isinstance(subject_id, UUID):
+        raise ConfigurationError(
+            "a person is erased by their subject_id, which is a UUID",
+            hint="vault.subjects.erase(customer.subject_id, reason=...)",
+        )
+    at, subject = int(time.time()), subject_id.bytes
+    erasure_id = uuid.uuid4()
+    erasures = [
+        Erasure(erasure_id.hex, tenant, subject, at) for tenant in sorted({"", access.tenant})
+    ]
+    destroyed: list[bytes] = []
+    with _transaction(vault, session, erasures, destroyed) as connection:
+        known = [e for e in entities(vault.known_models(), connection) if e.subject_key]
+        _authorize(access, connection, known, subject_id)
+        with vault.key_connection(connection) as keys_on:
+            markers = []
+            for erasure in erasures:
+                gone, marker = erase_keys(vault.keys, keys_on, erasure.tenant, subject)
+                destroyed.extend(gone)
+                markers.append(marker)
+            counts = _empty(connection, known, subject_id, access.tenant, markers[-1])
+            horizon = datetime.fromtimestamp(at, UTC) + timedelta(vault.settings.horizon_days)
+            access.record(
+                "subject_erased",
+                erasure=erasure_id.hex,
+                keys=len(destroyed),
+                values=counts.values,
+                terms=counts.terms,
+                horizon=horizon.date().isoformat(),
+            )
+            _keep(vault, keys_on, erasures)
+    return Receipt(
+        erasure_id, subject_id, datetime.fromtimestamp(at, UTC), horizon, reason,
+        len(destroyed), counts.values, counts.terms,
+    )  # fmt: skip
+
+
+@contextmanager
+def _transaction(
+    vault: Vault, session: Session | None, erasures: Sequence[Erasure], destroyed: list[bytes]
+) -> Iterator[Connection]:
+    """The erasure's own transaction, or the caller's; its end is remembered and told."""
+
+    def ended(step: str) -> None:
+        vault.tombstones.note(step, erasures)
+        if step == DONE and destroyed:
+            vault.watch.publish(KEY, " ".join(key_id.hex() for key_id in destroyed))
+
+    vault.tombstones.note(BEGUN, erasures)
+    try:
+        if session is None:
+            with vault.databases.transaction() as connection:
+                yield connection
+            ended(DONE)
+        else:
+            session.flush()
+            yield session.connection()
+            session.expire_all()
+            _once_ended(session, ended)
+    except BaseException:
+        ended(UNDONE)
+        raise
+
+
+def _once_ended(session: Session, ended: Any) -> None:
+    """Call ``ended`` when the session's transaction is over."""
+    told = False
+
+    def tell(step: str) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            ended(step)
+
+    event.listen(session, "after_commit", lambda _: tell(DONE), once=True)
+    event.listen(session, "after_rollback", lambda _: tell(UNDONE), once=True)
+
+
+def _authorize(
+    access: Access, connection: Connection, known: Sequence[Entity], subject_id: UUID
+) -> None:
+    """Decide and journal the erasing of each field; another tenant's person is refused."""
+    for entity in known:
+        if entity.is_subject and entity.tenant_key is not None:
+            _refuse_foreign(access, connection, entity, subject_id)
+    for _, _, fields in fields_by_table(known):
+        for field in fields:
+            grant = access.grant(field, "erase")
+            if grant.denied:
+                raise access.refuse(grant)
+            access.journal.append(grant.prefix, NO_REF)
+
+
+def _refuse_foreign(
+    access: Access, connection: Connection, entity: Entity, subject_id: UUID
+) -> None:
+    columns = entity.mapper.columns
+    tenant = columns[entity.tenant_key or ""]
+    whose = sa.select(tenant).where(columns["subject_id"] == subject_id)
+    for (owner,) in connection.execute(whose):
+        if str(owner) != access.tenant:
+            field = next(iter(entity.fields.values()))
+            refused: AccessDenied = access.refused(field, "erase", "tenant")
+            raise refused
+
+
+def _empty(
+    connection: Connection,
+    known: Sequence[Entity],
+    subject_id: UUID,
+    tenant: str,
+    key_id: bytes,
+) -> _Counts:
+    """Take the person's values and terms out of every row."""
+    counts, hollow = _Counts(), PLAIN_HEADER + key_id + bytes(OVERHEAD - 3 - 16 + 1)
+    for entity, table, fields in fields_by_table(known):
+        target = bare(table)
+        mine = rows_of(target, entity, table, subject_id)
+        own = entity.mapper.columns.get(entity.tenant_key) if entity.tenant_key else None
+        if own is not None and own.table is table:
+            mine = mine & (target.c[own.name] == tenant)
+        sealed = [target.c[field.column.name] for field in fields]
+        terms = [target.c[table.c[f.index_key].name] for f in fields if f.search is not None]
+        found = connection.execute(
+            sa.select(*[sa.func.count(column) for column in (*sealed, *terms)]).where(mine)
+        ).one()
+        counts.values += sum(found[: len(sealed)])
+        counts.terms += sum(found[len(sealed) :])
+        empty: dict[str, Any] = {column.name: None for column in terms}
+        for field, column in zip(fields, sealed, strict=True):
+            empty[column.name] = None if field.column.nullable else hollow
+        if any(found):
+            connection.execute(sa.update(target).where(mine).values(empty))
+    return counts
+
+
+def _keep(vault: Vault, connection: Connection, erasures: Sequence[Erasure]) -> None:
+    """The tombstones, with the place of their record in the log."""
+    written = vault.log.written()
+    assert written is not None  # the erasure's record  # noqa: S101
+    for erasure in erasures:
+        row = {
+            "tenant": erasure.tenant,
+            "subject": erasure.subject,
+            "erasure_id": bytes.fromhex(erasure.erasure_id),
+            "erased": erasure.at,
+            "trail": vault.tombstones.trail,
+            "shard": written.path.stem,
+            "seq": written.records - 1,
+        }
+        connection.execute(tables.insert_if_absent(connection.dialect, tables.tombstone), row)
