@@ -71,6 +71,11 @@ class Settings:
     tokens: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     sinks: tuple[SinkSettings, ...] = ()
 
+    @property
+    def horizon_days(self) -> int:
+        """From an erasure until no backup brings anything back."""
+        return self.epoch_days + self.backup_days + self.provider_days
+
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Settings:
         """Read ``path``, else ``$VAULTLAYER_CONFIG``, else ``./vaultlayer.toml``."""

@@ -159,7 +159,7 @@ def test_an_access_that_is_open_is_refused_too_once_the_sink_is_known_to_fail(sh
         assert rows[0].name == "Zenobia"
         receiver.works = False
         with pytest.raises(AuditUnavailable):
-            shop.vault._log.write("access", access="x")
+            shop.vault.log.write("access", access="x")
         released = []
         with pytest.raises(AuditUnavailable):
             released.append(rows[1].name)
@@ -248,7 +248,7 @@ def test_a_forked_child_delivers_its_own_records_only(shop_with, receiver, in_ch
     def child():
         receiver.got, receiver.gate = [], threading.Event()
         receiver.gate.set()
-        shop.vault._log.write("close")
+        shop.vault.log.write("close")
         until(lambda: receiver.events("close"))
         (tmp_path / "child").write_text(json.dumps(receiver.got))
 
