@@ -75,7 +75,9 @@ class Access:
         self.cached_keys: dict[bytes, SubjectKey] = vault.keys.cached
         self.journal: Journal = vault.journal
         self.grants: dict[Any, Grant] = {}
-        self.last: tuple[Any, Any] = (_NOBODY, None)  # the subject read last, and its key
+        # The subject read last, how its plain envelopes begin, their key and place, and until
+        # when these may be used without a new look.
+        self.last: tuple[Any, Any, Any, bytes, float] = _NOBODY
         self.deadline: float = _deadline(principal)
         self.closed: bool = True
         self._entered = False
@@ -124,7 +126,7 @@ class Access:
             return
         self.closed = True
         self.grants.clear()
-        self.last = (_NOBODY, None)
+        self.last = _NOBODY
         self.vault.accesses.discard(self)
         if self._session is not None:
             PINNED.pop(self._session.hash_key, None)
@@ -171,7 +173,7 @@ class Access:
 
     def forget_key(self) -> None:
         """Drop the key read with last: it may have been destroyed."""
-        self.last = (_NOBODY, None)
+        self.last = _NOBODY
 
     def refuse(self, grant: Grant, refs: Sequence[bytes] = (NO_REF,)) -> AccessDenied:
         """Journal a refusal and return its error: a denied grant, or else an expired token."""
@@ -229,7 +231,7 @@ class Access:
         return self._number
 
 
-_NOBODY = object()
+_NOBODY = (object(), None, None, b"", 0.0)
 
 
 def _deadline(principal: Principal) -> float:
@@ -237,5 +239,3 @@ def _deadline(principal: Principal) -> float:
     if principal.expires is None:
         return float("inf")
     return time.monotonic() + (principal.expires - time.time())
-
-

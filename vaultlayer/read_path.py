@@ -6,15 +6,20 @@ personal attribute, the hot path; ``open_columns`` is the same line for many row
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from cryptography.exceptions import InvalidTag
 from sqlalchemy.orm import object_session
 
 from vaultlayer.access.context import CURRENT, PINNED, acting, no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.access.masks import mask
-from vaultlayer.crypto.envelope import open_sealed
+from vaultlayer.crypto.codecs import TEXT
+from vaultlayer.crypto.envelope import FLAG_PADDED, PLAIN_HEADER
+from vaultlayer.crypto.padding import unpad
+from vaultlayer.crypto.refusals import damaged
 from vaultlayer.orm import loading
 from vaultlayer.orm.attribute import encoded
 from vaultlayer.orm.entity import SUBJECT_KEY
@@ -31,14 +36,18 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]  # a mapped instance's dict, or the columns of its place
 
+# Where a value is opened: how the envelopes begin that open there (None: only the one it was
+# located for), their key's decrypt, their place from the subject on, and the person's log ref.
+Spot = tuple["bytes | None", "Callable[[bytes, bytes, bytes], bytes]", bytes, bytes]
 
-def reading(
+
+def reading(  # noqa: C901 counts what it holds
     entity: Entity, field: Field, load: Callable[[Any, Any, Any], Any]
 ) -> Callable[[Any, Any, Any], Any]:
     """The ``__get__`` of one personal attribute; ``load`` is SQLAlchemy's own."""
-    name, is_composite = field.key, entity.is_composite
+    name = field.key
 
-    def read(attribute: Any, instance: Any, owner: Any) -> Any:
+    def read(attribute: Any, instance: Any, owner: Any) -> Any:  # noqa: C901 the hot path
         if instance is None:
             return attribute
         row = instance.__dict__
@@ -53,26 +62,35 @@ def reading(
         if access is None:
             raise no_access(f"{field.label} was read")
         grant = access.grants.get(field) or access.grant(field, "read")
-        now = monotonic()
-        if grant.denied or now >= access.deadline:
-            raise access.refuse(grant, loading.known_refs(access, [sealed]))
-        if type(sealed) is not Sealed:
-            return _unstored(access, grant, field, sealed)
 
-        # A row's values mostly share subject and key, so the last ones are tried first.
-        subject, key = access.last
-        place = None
+        # A row's values mostly share subject, key and place, so the last ones are tried first.
+        subject, header, key, place, until = access.last
+        is_text = grant.text
         if (
-            row.get(SUBJECT_KEY) is not subject or sealed[:19] != key.header
-            or now >= key.expires or is_composite
+            row.get(SUBJECT_KEY) is not subject or sealed[:19] != header
+            or monotonic() >= until or grant.denied
         ):  # fmt: skip
+            if grant.denied or monotonic() >= access.deadline:
+                raise access.refuse(grant, loading.known_refs(access, [sealed]))
+            if type(sealed) is not Sealed:
+                return _unstored(access, grant, sealed)
             key, place = loading.locate(access, entity, field, row, sealed)
-            access.last = row.get(SUBJECT_KEY), key
+            is_text = is_text and not sealed[2]
+            access.last = _reusable(access, entity, row, sealed, key, place)
 
-        access.journal.append(grant.prefix, key.log_ref)  # in the kernel on return, or it raises
-        if place is None and not grant.masked:
-            return grant.decode(key.open_own(grant.head, sealed))
-        return _open(grant, field, key, place, sealed)
+        try:
+            access.journal.put(key.log_ref + grant.prefix)  # in the kernel on return
+        except ValueError:
+            access.journal.append(grant.prefix, key.log_ref)  # or it raises
+        try:
+            data = key.cipher.decrypt(sealed[19:31], sealed[31:], grant.head + place)
+            if is_text and data[0] == TEXT:
+                return data[1:].decode()
+        except UnicodeDecodeError:
+            pass  # a lone surrogate, which only the codec knows to read
+        except (InvalidTag, ValueError):
+            raise damaged() from None
+        return _value(grant, sealed[2], data)
 
     return read
 
@@ -84,29 +102,34 @@ def open_columns(
     rows: Sequence[Row],
     columns: Sequence[Sequence[Any]],
 ) -> list[list[Any]]:
-    """Open some fields of many rows: a column of closed values a field, and so returned.
-
-    Lists of values and keys, no object a cell: a batch of thousands costs the garbage
-    collector nothing.
-    """
+    """Open some fields of many rows: a column of closed values a field, and so returned."""
     grants = [access.grant(field, "read") for field in fields]
     for grant, closed in zip(grants, columns, strict=True):
         if grant.denied or monotonic() >= access.deadline:
             raise access.refuse(grant, loading.known_refs(access, closed))
 
     located = []
-    known: list[SubjectKey | None] = [None] * len(rows)
+    spots: list[Spot] = [_NOWHERE] * len(rows)  # a row's values mostly share theirs
     for field, closed in zip(fields, columns, strict=True):
-        known, places = _locate_column(access, entity, field, rows, closed, known)
-        located.append((known, places))
-    for grant, (keys, _) in zip(grants, located, strict=True):
-        access.journal.append_many(grant.prefix, [key.log_ref for key in keys if key is not None])
+        spots, flagged = _locate_column(access, entity, field, rows, closed, spots)
+        located.append((spots, flagged))
+    for grant, (spots, _), closed in zip(grants, located, columns, strict=True):
+        filled = zip(spots, closed, strict=True)
+        refs = [ref for (_, _, _, ref), sealed in filled if sealed is not None]
+        access.journal.append_many(grant.prefix, refs)
     return [
-        _open_column(grant, field, keys, places, closed)
-        for grant, field, (keys, places), closed in zip(
-            grants, fields, located, columns, strict=True
-        )
+        _open_column(grant, spots, flagged, closed)
+        for grant, (spots, flagged), closed in zip(grants, located, columns, strict=True)
     ]
+
+
+def _reusable(
+    access: Access, entity: Entity, row: Row, sealed: Sealed, key: SubjectKey, place: bytes
+) -> tuple[Any, bytes | None, SubjectKey, bytes, float]:
+    """What the row's next value may be read with: nothing, where a place has more to it."""
+    is_plain = sealed[:3] == PLAIN_HEADER and not entity.is_composite
+    until = key.expires if key.expires < access.deadline else access.deadline
+    return row.get(SUBJECT_KEY), sealed[:19] if is_plain else None, key, place, until
 
 
 def _locate_column(
@@ -115,56 +138,63 @@ def _locate_column(
     field: Field,
     rows: Sequence[Row],
     closed: Sequence[Any],
-    known: Sequence[SubjectKey | None],
-) -> tuple[list[SubjectKey | None], dict[int, bytes]]:
-    """The key of each value, None for NULL; and the places that hold more than the subject.
-
-    ``known`` are keys found for the same rows: a row's values mostly share theirs.
-    """
-    keys: list[SubjectKey | None] = []
-    places: dict[int, bytes] = {}
-    for row, sealed, key in zip(rows, closed, known, strict=True):
-        if sealed is None:
-            keys.append(None)
-        elif key is not None and sealed[:19] == key.header and not entity.is_composite:
-            keys.append(key)
-        else:
-            found, place = loading.locate(access, entity, field, row, sealed)
-            if place is not None:
-                places[len(keys)] = place
-            keys.append(found)
-    return keys, places
+    known: list[Spot],
+) -> tuple[list[Spot], bool]:
+    """The spot of each value, and whether any has flags. ``known``: those of another field."""
+    others = [
+        number
+        for number, (sealed, spot) in enumerate(zip(closed, known, strict=True))
+        if sealed is not None and sealed[:19] != spot[0]
+    ]
+    spots, flagged = known.copy() if others else known, False
+    for number in others:
+        sealed = closed[number]
+        key, place = loading.locate(access, entity, field, rows[number], sealed)
+        header = None if sealed[2] or entity.is_composite else sealed[:19]
+        spots[number] = header, key.cipher.decrypt, place, key.log_ref
+        flagged = flagged or sealed[2] != 0
+    return spots, flagged
 
 
 def _open_column(
-    grant: Grant,
-    field: Field,
-    keys: Sequence[SubjectKey | None],
-    places: dict[int, bytes],
-    closed: Sequence[Any],
+    grant: Grant, spots: Sequence[Spot], flagged: bool, closed: Sequence[Any]
 ) -> list[Any]:
-    if places or grant.masked:
-        return [
-            None if key is None else _open(grant, field, key, places.get(n), closed[n])
-            for n, key in enumerate(keys)
-        ]
     head, decode = grant.head, grant.decode
-    return [
-        None if key is None else decode(key.open_own(head, sealed))
-        for key, sealed in zip(keys, closed, strict=True)
-    ]
+    try:
+        opened = [
+            None if sealed is None else decrypt(sealed[19:31], sealed[31:], head + place)
+            for (_, decrypt, place, _), sealed in zip(spots, closed, strict=True)
+        ]
+    except (InvalidTag, ValueError):
+        raise damaged() from None
+    if flagged or grant.masked:
+        return [
+            None if data is None else _value(grant, sealed[2], data)
+            for data, sealed in zip(opened, closed, strict=True)
+        ]
+    if grant.text:
+        with suppress(UnicodeDecodeError):  # a lone surrogate, which only the codec can read
+            return [
+                None if data is None else data[1:].decode() if data[0] == TEXT else decode(data)
+                for data in opened
+            ]
+    return [None if data is None else decode(data) for data in opened]
 
 
-def _open(grant: Grant, field: Field, key: SubjectKey, place: bytes | None, sealed: bytes) -> Any:
-    if place is None:
-        value = grant.decode(key.open_own(grant.head, sealed))
-    else:
-        value = grant.decode(open_sealed(key.cipher, grant.head + place, sealed))
-    return Masked(mask(field.mask, value)) if grant.masked else value
+def _nothing(*_: bytes) -> bytes:
+    raise ValueError
 
 
-def _unstored(access: Access, grant: Grant, field: Field, pending: Any) -> Any:
+_NOWHERE: Spot = (None, _nothing, b"", NO_REF)
+
+
+def _value(grant: Grant, flags: int, data: bytes) -> Any:
+    """The value in an opened envelope, or its mask."""
+    value = grant.decode(unpad(data) if flags & FLAG_PADDED else data)
+    return Masked(mask(grant.field.mask, value)) if grant.masked else value
+
+
+def _unstored(access: Access, grant: Grant, pending: Any) -> Any:
     """A value assigned and not flushed yet: decided and journaled like any other."""
     access.journal.append(grant.prefix, NO_REF)
-    value = grant.decode(encoded(field, pending))
-    return Masked(mask(field.mask, value)) if grant.masked else value
+    return _value(grant, 0, encoded(grant.field, pending))

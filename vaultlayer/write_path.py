@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer.crypto.binding import row_part
+from vaultlayer.crypto.binding import row_part, subject_part
 from vaultlayer.crypto.envelope import (
     FLAG_PADDED,
     FLAG_ROW,
@@ -76,7 +76,7 @@ def seal_rows(
         nonces = _nonces(sum(len(row.values) for row in rows))
         for row in rows:
             key = keys[row.tenant, row.subject]
-            bound, row_flag = key.place, 0
+            bound, row_flag = subject_part(row.subject), 0
             if row.row_id:
                 bound, row_flag = bound + row_part(row.row_id), FLAG_ROW
             for name, field, value in row.values:
@@ -87,9 +87,7 @@ def seal_rows(
                 if data is not None:
                     flags = row_flag | FLAG_PADDED if field.padded else row_flag
                     nonce = next(nonces)
-                    sealed = Sealed(
-                        seal(key.cipher, key.key_id, head + bound, data, flags, nonce)
-                    )
+                    sealed = Sealed(seal(key.cipher, key.key_id, head + bound, data, flags, nonce))
                 row.put(name, sealed)
                 if field.search is not None:
                     terms = index_terms(access, keys_on, field, row.tenant, data)
@@ -147,7 +145,7 @@ def _reopened(
 ) -> bytes:
     """The encoded value in a Sealed one, which must open in this very place to be kept."""
     key = former[key_id_of(value)]
-    place = head + key.place
+    place = head + subject_part(row.subject)
     if is_row_bound(value):
         place += row_part(row.row_id) if row.row_id else b""
     try:

@@ -54,29 +54,16 @@ def test_a_note_made_after_the_access_was_closed_is_logged_too(trail, refs):
     assert {event["access"].rpartition(".")[2] for event in trail.events()} == {str(number)}
 
 
-def test_a_slot_taken_but_not_filled_when_its_access_closes_is_logged_later(trail, refs):
-    """A thread that was paused between taking a slot and filling it loses nothing."""
+def test_a_retired_segment_takes_no_note_and_the_next_one_does(small_segments, trail, refs):
+    """Whoever still holds its ``put`` hears of it, and ``append`` goes elsewhere."""
     number, prefix = trail.reading("email")
-    early, late = refs(2)
-    segment = trail.journal._segment
-    offset = segment.take()
-    trail.journal.append(prefix, early)
-    trail.journal.close_access(number)
-    segment.map[offset : offset + 20] = late + prefix
-    trail.close()
-    assert trail.told() == Counter([early, late])
-
-
-def test_a_slot_taken_in_a_segment_that_retires_meanwhile_goes_elsewhere(
-    small_segments, trail, refs, monkeypatch
-):
-    """A retired segment can't be written to any more: the paused thread takes a new slot."""
-    number, prefix = trail.reading("email")
-    segment, append = trail.journal._segment, trail.journal.append
-    segment.take()
+    segment, put = trail.journal._segment, trail.journal.put
     trail.journal.append_many(prefix, refs(100))
     assert trail.journal._segment is not segment
-    append(prefix, refs(1)[0])
+    (ref,) = refs(1)
+    with pytest.raises(ValueError):
+        put(ref + prefix)
+    trail.journal.append(prefix, ref)
     trail.journal.close_access(number)
     assert trail.values() == 101
 

@@ -7,7 +7,6 @@ import os
 import pytest
 from sqlalchemy import event, func, select
 
-from vaultlayer.crypto.binding import subject_part
 from vaultlayer.crypto.envelope import key_id_for
 from vaultlayer.errors import ConfigurationError, KeyErased, KeyUnavailable
 from vaultlayer.keys import states, tables
@@ -29,16 +28,15 @@ def erase(world, key_id):
 
 
 def test_a_key_made_here_is_the_key_another_process_fetches(any_world):
-    """Make, commit, fetch elsewhere: the same key, subject, tenant, place and log_ref."""
+    """Make, commit, fetch elsewhere: the same key, subject, tenant, region and log_ref."""
     world, subject = any_world, os.urandom(16)
     with world.begin() as connection:
         made = world.keys.active(connection, "acme", [subject])[subject]
     fetched = world.cold([made.key_id])[made.key_id]
     sealed = made.cipher.encrypt(bytes(12), b"value", None)
     assert fetched.cipher.decrypt(bytes(12), sealed, None) == b"value"
-    for name in ("key_id", "tenant", "subject", "place", "log_ref"):
+    for name in ("key_id", "tenant", "subject", "region", "log_ref"):
         assert getattr(fetched, name) == getattr(made, name)
-    assert made.place == subject_part(subject)
     assert len(made.log_ref) == 16
 
 

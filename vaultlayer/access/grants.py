@@ -20,7 +20,17 @@ class Grant:
     decided anew. Only a reading can be masked; for other actions a mask denies.
     """
 
-    __slots__ = ("action", "decode", "denied", "field", "head", "masked", "prefix", "reason")
+    __slots__ = (
+        "action",
+        "decode",
+        "denied",
+        "field",
+        "head",
+        "masked",
+        "prefix",
+        "reason",
+        "text",
+    )
 
     def __init__(
         self, field: Any, action: str, decision: Decision, prefix: bytes, tenant: str
@@ -35,6 +45,7 @@ class Grant:
             tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name
         )
         self.decode = field.codec.decode
+        self.text = field.codec.name == "str" and not self.masked  # opened without a decoder
 
 
 def refusal(action: str, field: Any, purpose: str, reason: str) -> AccessDenied:

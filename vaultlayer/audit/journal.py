@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from itertools import count
 from typing import TYPE_CHECKING
@@ -32,10 +31,12 @@ class Journal:
     else it raises ``AuditUnavailable``. Any thread may use it. A forked child goes on in a
     journal of its own, its open accesses included.
 
-    ``append`` is bound to the current segment: fetch it anew for each batch of reads.
+    ``put(ref + prefix)`` is the same for the hot path: it belongs to the current segment,
+    checks no lengths, and raises ``ValueError`` when that segment can't take the note; then
+    ``append`` can.
     """
 
-    append: Callable[[bytes, bytes], None]
+    put: Callable[[bytes], object]
     _changing: Guard
     _settling: Guard
 
@@ -89,18 +90,28 @@ class Journal:
         spec = opened.specs.get(kind) or self._define(opened, kind)
         return spec.number.to_bytes(4, "little")
 
+    def append(self, prefix: bytes, ref: bytes) -> None:
+        """Note one touch."""
+        _check(prefix, (ref,))
+        while True:
+            segment = self._segment
+            try:
+                self.put(ref + prefix)
+                return
+            except ValueError:  # full, or retired meanwhile
+                self._roll(segment)
+
     def append_many(self, prefix: bytes, refs: Sequence[bytes]) -> None:
         """``append`` for each of ``refs``, at once; all are noted when it returns."""
+        _check(prefix, refs)
         while refs:
             segment = self._segment
             try:
                 done = segment.put_many(prefix, refs) if segment else 0
                 if done and segment and self._power:
                     segment.sync()
-            except ValueError:  # retired while we were at it
+            except ValueError:  # another thread took the room, or retired it
                 continue
-            except (IndexError, TypeError):
-                raise misuse() from None
             refs = refs[done:]
             if refs:
                 self._roll(segment)
@@ -130,8 +141,7 @@ class Journal:
             with self._changing:
                 self._closed = True
                 self._full += filter(None, [self._segment])
-                self._segment = None
-                self.append = self._append_first
+                self._segment, self.put = None, _no_segment
             for segment in self._full:
                 segment.map.close()
             self._log_full()
@@ -163,8 +173,7 @@ class Journal:
         for segment in [*self._full, *filter(None, [self._segment])]:
             segment.release()
         self._segment, self._full, self._shard = None, [], ""
-        self._changing, self._settling = Guard(), Guard()
-        self.append = self._append_first
+        self._changing, self._settling, self.put = Guard(), Guard(), _no_segment
 
     def _define(self, access: Access, kind: Kind) -> Spec:
         while (segment := self._segment) is None or not segment.usable:
@@ -180,34 +189,14 @@ class Journal:
             return spec
 
     def _use(self, segment: Segment) -> None:
-        """Make ``segment`` the current one, and ``append`` as fast as it can be."""
-        take, slots, pack = segment.take, segment.map, struct.Struct("16s4s").pack_into
+        """Make ``segment`` the current one."""
 
-        def append(prefix: bytes, ref: bytes) -> None:
-            try:
-                pack(slots, take(), ref, prefix)
-            except (StopIteration, ValueError, TypeError, struct.error) as error:
-                self._append_elsewhere(segment, prefix, ref, error)
-
-        def append_synced(prefix: bytes, ref: bytes) -> None:
-            try:
-                pack(slots, take(), ref, prefix)
-                segment.sync()
-            except (StopIteration, ValueError, TypeError, struct.error) as error:
-                self._append_elsewhere(segment, prefix, ref, error)
+        def put_synced(slot: bytes) -> None:
+            segment.put(slot)
+            segment.sync()
 
         self._segment = segment
-        self.append = append_synced if self._power else append
-
-    def _append_elsewhere(self, spent: Segment, prefix: bytes, ref: bytes, why: Exception) -> None:
-        if not (isinstance(why, StopIteration) or spent.map.closed):
-            raise misuse() from None
-        self._roll(spent)  # it is full, or was retired meanwhile
-        self.append(prefix, ref)
-
-    def _append_first(self, prefix: bytes, ref: bytes) -> None:
-        self._roll(None)
-        self.append(prefix, ref)
+        self.put = put_synced if self._power else segment.put
 
     def _roll(self, spent: Segment | None) -> None:
         """Go on in a new segment, unless another thread has seen to it; log the spent one."""
@@ -248,3 +237,13 @@ class Journal:
                 self._accesses.pop(access.number, None)
                 for spec in list(access.specs.values()):
                     self._specs.pop(spec.number, None)
+
+
+def _no_segment(_: bytes) -> None:
+    raise ValueError("no segment")
+
+
+def _check(prefix: bytes, refs: Sequence[bytes]) -> None:
+    """Slots have no separators: one of another length would garble all that follow."""
+    if len(prefix) != 4 or {*map(type, refs)} - {bytes} or {*map(len, refs)} - {16}:
+        raise misuse()

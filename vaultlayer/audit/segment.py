@@ -5,8 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from contextlib import ExitStack, closing, suppress
-from itertools import groupby, islice
-from operator import length_hint
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from vaultlayer.audit.event import canonical
@@ -26,7 +25,9 @@ class Segment:
     """``<shard>.<number>.jsonl`` (definitions) and ``<shard>.<number>.slots``.
 
     The slots are mapped: their pages belong to the kernel, so what is in a slot outlives
-    the process. ``take`` hands out offsets of slots; it is one C call, hence atomic.
+    the process. ``put`` fills the next slot (``log_ref`` 16 ‖ number 4 bytes) or several; it
+    is the mapping's own ``write``, one C call, hence atomic among threads. It raises
+    ``ValueError`` when there is no room for all of it, or the segment is retired.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Segment:
         self.number, self.shard = number, shard
         self._size = SLOTS * SLOT.size
         self._power = power
+        self._end = self._size  # once retired: what was in use
         self._paths = [folder / f"{shard}.{number}.{suffix}" for suffix in ("slots", "jsonl")]
         try:
             with ExitStack() as undo:
@@ -58,8 +60,7 @@ class Segment:
         except (OSError, AuditUnavailable) as error:
             raise unavailable("the audit journal can't be extended", error) from error
         self._full_at = self._definitions.size + MAX_DEFINITIONS
-        self._offsets = iter(range(0, self._size, SLOT.size))
-        self.take = self._offsets.__next__
+        self.put = self.map.write
 
     def define(self, definitions: Iterable[Mapping[str, object]]) -> None:
         """Append definitions in one write; they are in the kernel when this returns."""
@@ -83,23 +84,19 @@ class Segment:
     def put_many(self, prefix: bytes, refs: Sequence[bytes]) -> int:
         """Fill as many slots as there is room for, at most ``len(refs)``; how many.
 
-        Raises ``ValueError`` once the segment is retired.
+        Raises ``ValueError`` when another thread took the room, or the segment is retired.
         """
-        taken = list(islice(self._offsets, len(refs)))
-        if not taken:
-            return 0
-        first, end = taken[0], taken[-1] + SLOT.size
-        some = refs[: len(taken)]
-        if end - first == SLOT.size * len(taken):
-            self.map[first:end] = prefix.join(some) + prefix
-        else:  # other threads took some in between
-            for offset, ref in zip(taken, some, strict=True):
-                self.map[offset : offset + SLOT.size] = ref + prefix
-        return len(taken)
+        some = refs[: (self._size - self.map.tell()) // SLOT.size]
+        if some:
+            self.put(prefix.join(some) + prefix)
+        return len(some)
 
     def position(self) -> int:
-        """Bytes of slots handed out so far."""
-        return self._size - length_hint(self._offsets) * SLOT.size
+        """Bytes of slots in use so far."""
+        try:
+            return self.map.tell()
+        except ValueError:
+            return self._end
 
     def place(self, start: int, end: int) -> dict[str, object]:
         """How an event names the slots from byte ``start`` up to ``end``."""
@@ -146,7 +143,9 @@ class Segment:
     def retire(self) -> bytes:
         """Unmap, then read: a thread that comes late finds no map and goes elsewhere."""
         self.map.close()
-        return self.read(0)
+        slots = self.read(0)
+        self._end = -(-len(slots.rstrip(b"\0")) // SLOT.size) * SLOT.size
+        return slots[: self._end]
 
     def release(self) -> None:
         """Let go of both files without touching them."""

@@ -23,7 +23,7 @@ DEFAULT_TENANT = ""
 _HEAD = struct.Struct(">BI")
 _VALUE_DOMAIN = b"VL1"
 _RECORD_DOMAIN = b"VL1R"
-_SUBJECT_LENGTHS = (0, 16)
+_SUBJECT_BYTES = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -31,6 +31,9 @@ _MICROSECOND = timedelta(microseconds=1)
 def item(tag: int, content: bytes) -> bytes:
     """``u8 tag ‖ u32 BE length ‖ content``."""
     return _HEAD.pack(tag, len(content)) + content
+
+
+SUBJECT_HEAD = item(4, bytes(_SUBJECT_BYTES))[:-_SUBJECT_BYTES]  # of item 4, before the 16 bytes
 
 
 def field_part(tenant: str, entity: str, field: str) -> bytes:
@@ -42,7 +45,9 @@ def field_part(tenant: str, entity: str, field: str) -> bytes:
 
 def subject_part(subject: bytes) -> bytes:
     """Item 4: the subject's 16 bytes (UUID), or ``b""`` for a row that belongs to the tenant."""
-    if len(subject) not in _SUBJECT_LENGTHS:
+    if len(subject) == _SUBJECT_BYTES:
+        return SUBJECT_HEAD + subject
+    if subject:
         raise ConfigurationError(
             f"a subject id has 16 bytes or none, not {len(subject)}",
             hint="Give the bytes of the subject's UUID, or b'' for a tenant-scoped row.",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UNIONS = (typing.Union, types.UnionType)
+TEXT = 0x01  # the type byte of a str, for readers that decode one themselves
 _JSON_SCALARS = (str, int, float, bool, type(None), Any, object)
 
 

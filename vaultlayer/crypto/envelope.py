@@ -38,11 +38,11 @@ NONCE_BYTES = 12
 _HEADERS = {flags: _MAGIC + _SUITE + bytes([flags]) for flags in range(4)}
 
 # Header -> AAD item 6. Looking a header up here is also the check of magic, suite and flags.
-_SUITE_ITEM = {header: item(6, header[1:]) for header in _HEADERS.values()}
+SUITE_ITEM = {header: item(6, header[1:]) for header in _HEADERS.values()}
 
 # The commonest header, neither padded nor bound to a row, for readers that hold its item ready.
 PLAIN_HEADER = _HEADERS[0]
-PLAIN_ITEM = _SUITE_ITEM[PLAIN_HEADER]
+PLAIN_ITEM = SUITE_ITEM[PLAIN_HEADER]
 
 
 def key_id_for(key: bytes) -> bytes:
@@ -85,7 +85,7 @@ def seal(
     if flags & FLAG_PADDED:
         plaintext = pad(plaintext)
     header = _HEADERS[flags]
-    return header + key_id + nonce + cipher.encrypt(nonce, plaintext, place + _SUITE_ITEM[header])
+    return header + key_id + nonce + cipher.encrypt(nonce, plaintext, place + SUITE_ITEM[header])
 
 
 def open_sealed(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
@@ -94,7 +94,7 @@ def open_sealed(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
     Not an envelope: ``PlaintextFound``. Every other failure is one ``IntegrityError``.
     """
     try:
-        aad = place + _SUITE_ITEM[envelope[:3]]
+        aad = place + SUITE_ITEM[envelope[:3]]
         plaintext = cipher.decrypt(envelope[19:31], envelope[31:], aad)
         return unpad(plaintext) if envelope[2] & FLAG_PADDED else plaintext
     except (KeyError, TypeError, ValueError, OverflowError, InvalidTag, IntegrityError):
@@ -112,7 +112,7 @@ def key_id_of(envelope: bytes) -> bytes:
 def is_envelope(stored: bytes) -> bool:
     """Whether these bytes begin like an envelope this version reads, and are long enough."""
     try:
-        return stored[:3] in _SUITE_ITEM and len(stored) > OVERHEAD
+        return stored[:3] in SUITE_ITEM and len(stored) > OVERHEAD
     except (TypeError, KeyError):
         return False
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, bindparam, select
 
+from vaultlayer.crypto.binding import subject_part
 from vaultlayer.errors import KeyErased, KeyUnavailable
 from vaultlayer.forks import in_child
 from vaultlayer.keys import states, tables
@@ -117,6 +118,8 @@ class Keys:
         committed. A subject whose key was erased: KeyErased, never a new key.
         """
         wanted = sorted(set(subjects))  # one order for all, so that two writers can't deadlock
+        for length in set(map(len, wanted)):
+            subject_part(bytes(length))  # refuses what is no subject's id
         look = tables.held(connection.dialect, _BY_SUBJECT)
         found = {} if fresh else self._find_active(connection, tenant, wanted, look)
         missing = [subject for subject in wanted if subject not in found]

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from vaultlayer.crypto.binding import subject_part
 from vaultlayer.crypto.envelope import PLAIN_HEADER, PLAIN_ITEM, key_id_for, open_sealed, seal
-from vaultlayer.crypto.refusals import damaged as damaged_value
 from vaultlayer.errors import ConfigurationError, IntegrityError, PlaintextFound
 from vaultlayer.keys import states
 from vaultlayer.keys.places import subject_key_aad
@@ -37,19 +35,7 @@ ERASED_MATERIAL = b"erased"  # what a destroyed key's record wraps instead of on
 class SubjectKey:
     """One data subject's key, unwrapped; ``expires`` is on the monotonic clock of its Keys."""
 
-    __slots__ = (
-        "_own_place",
-        "cipher",
-        "expires",
-        "header",
-        "key_id",
-        "log_ref",
-        "number",
-        "place",
-        "region",
-        "subject",
-        "tenant",
-    )
+    __slots__ = ("cipher", "expires", "key_id", "log_ref", "region", "subject", "tenant")
 
     def __init__(
         self,
@@ -65,24 +51,9 @@ class SubjectKey:
         self.tenant = tenant
         self.region = region  # of its KEK: where the key may be unwrapped
         self.subject = subject
-        self.number = int.from_bytes(subject)  # UUID.int of the subject
-        self.place = subject_part(subject)
-        self._own_place = self.place + PLAIN_ITEM
-        self.header = PLAIN_HEADER + key_id  # how its unpadded, unbound envelopes begin
         self.log_ref = log_ref
         self.cipher = cipher
         self.expires = expires
-
-    def open_own(self, field: bytes, envelope: bytes) -> bytes:
-        """``open_sealed`` for an envelope that begins with ``header``.
-
-        ``field`` is the field part of its place. The hot path: nothing is looked up or built
-        that the key can hold ready.
-        """
-        try:
-            return self.cipher.decrypt(envelope[19:31], envelope[31:], field + self._own_place)
-        except (InvalidTag, ValueError):
-            raise damaged_value() from None
 
     def __repr__(self) -> str:
         return "<SubjectKey>"

@@ -11,7 +11,7 @@ from vaultlayer import read_path
 from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm import loading
 from vaultlayer.orm.attribute import personal_field
-from vaultlayer.sealed import Sealed, Unsealed
+from vaultlayer.sealed import Unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,10 +63,10 @@ def open_cells(access: Access, session: Session, cells: Sequence[SealedCell]) ->
 
 def _fetch_keys(access: Access, instances: Sequence[Any], field: Field) -> None:
     """The keys of one field's values, which mostly serve the row's others too."""
-    values = [instance.__dict__.get(field.key) for instance in instances]
-    sealed = [value for value in values if type(value) is Sealed]
-    if sealed:
-        loading.fetch_missing(access, object_session(instances[0]), sealed)
+    key = field.key
+    values = [instance.__dict__.get(key) for instance in instances]
+    if values:
+        loading.fetch_missing(access, object_session(instances[0]), values)
 
 
 def as_rows(rows: Any) -> list[Any]:

@@ -10,8 +10,15 @@ from sqlalchemy.orm import object_session
 from sqlalchemy.orm.attributes import instance_state
 
 from vaultlayer.access.grants import NO_REF
-from vaultlayer.crypto.binding import row_part
-from vaultlayer.crypto.envelope import PLAIN_HEADER, is_envelope, is_row_bound, key_id_of
+from vaultlayer.crypto.binding import SUBJECT_HEAD, row_part, subject_part
+from vaultlayer.crypto.envelope import (
+    PLAIN_HEADER,
+    PLAIN_ITEM,
+    SUITE_ITEM,
+    is_envelope,
+    is_row_bound,
+    key_id_of,
+)
 from vaultlayer.crypto.refusals import damaged
 from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable
 from vaultlayer.orm.entity import entity_of
@@ -36,8 +43,8 @@ _ENOUGH_CACHED = 100  # so many neighbours in a row with cached keys end the loo
 
 def locate(
     access: Access, entity: Entity, field: Field, row: dict[str, Any], envelope: bytes
-) -> tuple[SubjectKey, bytes | None]:
-    """The key of an envelope and its place in this row; place None: nothing but its subject.
+) -> tuple[SubjectKey, bytes]:
+    """The key of an envelope, and its place in this row from the subject on.
 
     The subject is the row's own, never the key's: a value moved to another person's row
     meets another subject here and doesn't open.
@@ -45,31 +52,32 @@ def locate(
     key = access.cached_keys.get(envelope[3:19])
     if key is None or monotonic() >= key.expires:
         key = fetch_key(access, row, envelope)
-    if _subject(entity, row) != key.number:
+    subject = b""  # of a row that belongs to no person
+    if entity.subject_key is not None:
+        known = row.get(entity.subject_key) or _load(row, entity.subject_key)
+        if known is None:
+            raise damaged()
+        subject = known.int.to_bytes(16)
+    if subject != key.subject:
         raise damaged()
     if not entity.is_composite and envelope[:3] == PLAIN_HEADER:
-        return key, None
+        return key, SUBJECT_HEAD + subject + PLAIN_ITEM
     if entity.tenant_key is not None:
         _check_tenant(access, entity, field, row, key.log_ref)
-    if not is_row_bound(envelope):
-        return key, key.place
+    place = subject_part(subject)
+    if is_row_bound(envelope):
+        place += _row_part(entity, row)
+    return key, place + SUITE_ITEM[envelope[:3]]
+
+
+def _row_part(entity: Entity, row: dict[str, Any]) -> bytes:
     for name in entity.row_keys:
         if name not in row:
             _load(row, name)
     row_id = entity.row_id(row)
     if row_id is None:
         raise damaged()
-    return key, key.place + row_part(row_id)
-
-
-def _subject(entity: Entity, row: dict[str, Any]) -> int:
-    """The row's subject as the number of its UUID; 0 for a row that belongs to no person."""
-    if entity.subject_key is None:
-        return 0
-    subject = row.get(entity.subject_key) or _load(row, entity.subject_key)
-    if subject is None:
-        raise damaged()
-    return int(subject.int)
+    return row_part(row_id)
 
 
 def _check_tenant(
@@ -153,10 +161,12 @@ def prefetch(access: Access, rows: Sequence[Any]) -> None:
         fetch(access, object_session(rows[0]), key_ids)
 
 
-def fetch_missing(access: Access, session: Session | None, values: Iterable[bytes]) -> None:
-    """Fetch the keys of these sealed values that aren't cached."""
+def fetch_missing(access: Access, session: Session | None, values: Iterable[Any]) -> None:
+    """Fetch the keys of the sealed ones among these values that aren't cached."""
     cached = access.cached_keys
-    absent = [sealed for sealed in values if sealed[3:19] not in cached]
+    absent = [
+        sealed for sealed in values if type(sealed) is Sealed and sealed[3:19] not in cached
+    ]
     key_ids = {sealed[3:19] for sealed in absent if is_envelope(sealed)}
     if key_ids:
         fetch(access, session, key_ids)

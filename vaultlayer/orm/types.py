@@ -56,9 +56,9 @@ class PersonalType(TypeDecorator[Any]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         def process(value: Any) -> Sealed | None:
-            if value is None:
-                return None
-            return Sealed(value if type(value) is bytes else _stored(value))
+            if type(value) is bytes:
+                return Sealed(value)
+            return None if value is None else Sealed(_stored(value))
 
         return process
 
@@ -70,6 +70,14 @@ class PersonalType(TypeDecorator[Any]):
 
     def compare_values(self, x: Any, y: Any) -> bool:
         return bool(x == y)
+
+
+class _NewUUID(UUID):
+    """A UUID being made: its parts can still be set, until it becomes a plain UUID."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+    __setattr__ = object.__setattr__  # type: ignore[assignment]
 
 
 class SubjectIdType(TypeDecorator[UUID]):
@@ -84,15 +92,15 @@ class SubjectIdType(TypeDecorator[UUID]):
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         if dialect.supports_native_uuid:
             return super().result_processor(dialect, coltype)
-        new, put, safe = UUID.__new__, object.__setattr__, SafeUUID.unknown
 
         def process(value: str | None) -> UUID | None:
             if value is None:
                 return None
-            subject = new(UUID)
-            put(subject, "int", int(value, 16))
-            put(subject, "is_safe", safe)
-            return subject
+            subject: Any = _NewUUID()
+            subject.int = int(value, 16)
+            subject.is_safe = SafeUUID.unknown
+            subject.__class__ = UUID
+            return subject  # type: ignore[no-any-return]
 
         return process
 
