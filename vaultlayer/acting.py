@@ -5,30 +5,26 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer.access.context import CURRENT, PINNED, no_access
-from vaultlayer.access.grants import NO_REF, Grant, refusal
-from vaultlayer.access.snapshot import Decision
+from vaultlayer.access.context import CURRENT, PINNED
 from vaultlayer.audit.event import trace_id as current_trace
+from vaultlayer.deciding import NOBODY, Deciding
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm import batch, loading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from contextvars import Token
     from types import TracebackType
 
     from sqlalchemy.orm import Session
 
     from vaultlayer.access.principal import Principal
-    from vaultlayer.access.snapshot import Snapshot
-    from vaultlayer.audit.journal import Journal
-    from vaultlayer.errors import AccessDenied
     from vaultlayer.keys.keyring import SubjectKey
-    from vaultlayer.orm.field import Field
+    from vaultlayer.privacy.elevation import Elevation
     from vaultlayer.vault import Vault
 
 
-class Access:
+class Access(Deciding):
     """One principal acting for one purpose; a context manager, used once.
 
     Get it from ``vault.access()``. Everything read, written and refused through it carries its
@@ -44,16 +40,6 @@ class Access:
         "_token",
         "_trace",
         "cached_keys",
-        "closed",
-        "deadline",
-        "grants",
-        "journal",
-        "last",
-        "principal",
-        "purpose",
-        "snapshot",
-        "tenant",
-        "vault",
     )
 
     def __init__(
@@ -67,19 +53,18 @@ class Access:
         request_id: str = "",
         trace_id: str = "",
     ) -> None:
-        self.vault: Vault = vault
-        self.principal: Principal = principal
-        self.purpose: str = purpose
-        self.tenant: str = principal.tenant or ""
-        self.snapshot: Snapshot = vault.snapshot
+        vault.policies.look()
+        self.vault = vault
+        self.principal = principal
+        self.purpose = purpose
+        self.tenant = principal.tenant or ""
+        self.roles = principal.roles
+        self.snapshot = vault.snapshot
         self.cached_keys: dict[bytes, SubjectKey] = vault.keys.cached
-        self.journal: Journal = vault.journal
-        self.grants: dict[Any, Grant] = {}
-        # The subject read last, how its plain envelopes begin, their key and place, and until
-        # when these may be used without a new look.
-        self.last: tuple[Any, Any, Any, bytes, float] = _NOBODY
-        self.deadline: float = _deadline(principal)
-        self.closed: bool = True
+        self.journal = vault.journal
+        self._ends, self._over = _deadline(principal), "token_expired"
+        self.closed = True
+        self.begin()
         self._entered = False
         self._session = session
         self._token: Token[Access | None] | None = None
@@ -89,6 +74,18 @@ class Access:
 
     def __repr__(self) -> str:
         return f"<Access for {self.purpose!r}{' closed' if self.closed else ''}>"
+
+    @property
+    def reason(self) -> str:
+        """Why, in the application's words."""
+        return self._context["reason"]
+
+    def elevate(self, elevation: Elevation) -> None:
+        """Take on more roles, until they end."""
+        self.roles |= elevation.roles
+        if elevation.ends < self._ends:
+            self._ends, self._over = elevation.ends, elevation.over
+        self.begin()
 
     def __enter__(self) -> Access:
         if self._entered:
@@ -126,7 +123,7 @@ class Access:
             return
         self.closed = True
         self.grants.clear()
-        self.last = _NOBODY
+        self.last = NOBODY
         self.vault.accesses.discard(self)
         if self._session is not None:
             PINNED.pop(self._session.hash_key, None)
@@ -153,85 +150,56 @@ class Access:
         """
         loading.prefetch(self, batch.as_rows(rows))
 
-    def grant(self, field: Field, action: str) -> Grant:
-        """Decide one field and action, once for this access and policy snapshot."""
-        if self.closed:
-            raise no_access(f"{action} of {field.label}")
-        key = field if action == "read" else (field, action)
-        known = self.grants.get(key)
-        if known is None:
-            known = self.grants[key] = self._decide(field, action)
-            if self.snapshot is not self.vault.snapshot:  # reloaded meanwhile: decide anew
-                self.forget()
-                return self.grant(field, action)
-        return known
+    def can(self, attribute: Any, of: Any = None, *, action: str = "read") -> bool:
+        """Whether the access may do this, masked readings included; nothing is opened for it.
 
-    def forget(self) -> None:
-        """Drop every grant: the policy was reloaded."""
-        self.snapshot = self.vault.snapshot
-        self.grants.clear()
+        :param attribute: such as ``Customer.email``.
+        :param of: a loaded row, to ask about its person too (consent, restriction, region).
+        """
+        return self.deny_reason(attribute, of, action=action) is None
+
+    def deny_reason(
+        self, attribute: Any, of: Any = None, *, action: str = "read"
+    ) -> str | None:
+        """The stable code with which it would be refused; None if it wouldn't be."""
+        return batch.deny_reason(self, attribute, of, action)
 
     def forget_key(self) -> None:
         """Drop the key read with last: it may have been destroyed."""
-        self.last = _NOBODY
-
-    def refuse(self, grant: Grant, refs: Sequence[bytes] = (NO_REF,)) -> AccessDenied:
-        """Journal a refusal and return its error: a denied grant, or else an expired token."""
-        reason = grant.reason if grant.denied else "token_expired"
-        return self.refused(grant.field, grant.action, reason, refs)
-
-    def refused(
-        self, field: Field, action: str, reason: str, refs: Sequence[bytes] = (NO_REF,)
-    ) -> AccessDenied:
-        """Journal that ``action`` was refused for ``reason`` and return the error."""
-        prefix = self.spec(field.entity, (field.name,), action, "deny", reason)
-        self.journal.append_many(prefix, refs)
-        return refusal(action, field, self.purpose, reason)
+        self.last = NOBODY
 
     def record(self, event: str, **fields: object) -> None:
         """Write an event of this access into the log now; AuditUnavailable when it can't be."""
-        told = self.journal._accesses[self._journal_number()].context
+        told = self.journal._accesses[self._records()].context
         self.vault.log.write(event, **told, **fields)
 
-    def spec(
-        self, entity: str, fields: Sequence[str], action: str, effect: str, reason: str
-    ) -> bytes:
-        """The journal's prefix for records of this kind."""
-        number = self._journal_number()
-        return self.journal.spec(number, entity, fields, action, effect, reason)
-
-    def _decide(self, field: Field, action: str) -> Grant:
-        decision = self.snapshot.decide(
-            self.principal.roles, field.label, field.category, action, self.purpose
-        )
-        if decision.needs_consent and decision.effect != "deny":
-            decision = Decision("deny", "consent_missing")  # no ledger yet: nobody has consented
-        prefix = self.spec(field.entity, (field.name,), action, decision.effect, decision.reason)
-        return Grant(field, action, decision, prefix, self.tenant)
-
-    def _journal_number(self) -> int:
+    def _records(self) -> int:
         if self._number is None:
-            actor, purpose = self.principal, self.snapshot.bundle.purposes.get(self.purpose)
-            self._number = self.journal.open_access(
-                {
-                    "actor": {
-                        "iss": actor.iss,
-                        "sub": actor.sub,
-                        "client": actor.client,
-                        "token": actor.token,
-                        "roles": sorted(actor.roles),
-                        "tenant": actor.tenant or "",
-                    },
-                    "basis": purpose.basis if purpose else "",
-                    "policy": self.snapshot.digest,
-                    "trace": current_trace() or self._trace,
-                    **self._context,
-                }
-            )
+            self._number = self.journal.open_access(self.told())
         return self._number
 
+    def _end_records(self) -> None:
+        if self._number is not None:
+            number, self._number = self._number, None
+            self.journal.close_access(number)
 
-_NOBODY = (object(), None, None, b"", 0.0)
+    def told(self) -> dict[str, Any]:
+        """Who acts, and for what, as the audit log tells it."""
+        actor, purpose = self.principal, self.snapshot.bundle.purposes.get(self.purpose)
+        return {
+            "actor": {
+                "iss": actor.iss,
+                "sub": actor.sub,
+                "client": actor.client,
+                "token": actor.token,
+                "roles": sorted(self.roles),
+                "tenant": actor.tenant or "",
+            },
+            "basis": purpose.basis if purpose else "",
+            "policy": self.snapshot.digest,
+            "trace": current_trace() or self._trace,
+            **self._context,
+        }
 
 
 def _deadline(principal: Principal) -> float:
@@ -239,3 +207,5 @@ def _deadline(principal: Principal) -> float:
     if principal.expires is None:
         return float("inf")
     return time.monotonic() + (principal.expires - time.time())
+
+

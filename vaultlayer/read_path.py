@@ -15,7 +15,6 @@ from sqlalchemy.orm import object_session
 
 from vaultlayer.access.context import CURRENT, PINNED, acting, no_access
 from vaultlayer.access.grants import NO_REF
-from vaultlayer.access.masks import mask
 from vaultlayer.crypto.codecs import TEXT
 from vaultlayer.crypto.envelope import FLAG_PADDED, PLAIN_HEADER
 from vaultlayer.crypto.padding import unpad
@@ -71,11 +70,11 @@ def reading(  # noqa: C901 counts what it holds
             or monotonic() >= until or grant.denied
         ):  # fmt: skip
             if grant.denied or monotonic() >= access.deadline:
-                raise access.refuse(grant, loading.known_refs(access, [sealed]))
+                grant = access.confirm(grant, loading.known_refs(access, [sealed]))
             if type(sealed) is not Sealed:
                 return _unstored(access, grant, sealed)
             key, place = loading.locate(access, entity, field, row, sealed)
-            is_text = is_text and not sealed[2]
+            is_text = grant.text and not sealed[2]
             access.last = _reusable(access, entity, row, sealed, key, place)
 
         try:
@@ -103,10 +102,12 @@ def open_columns(
     columns: Sequence[Sequence[Any]],
 ) -> list[list[Any]]:
     """Open some fields of many rows: a column of closed values a field, and so returned."""
-    grants = [access.grant(field, "read") for field in fields]
-    for grant, closed in zip(grants, columns, strict=True):
+    grants = []
+    for field, closed in zip(fields, columns, strict=True):
+        grant = access.grant(field, "read")
         if grant.denied or monotonic() >= access.deadline:
-            raise access.refuse(grant, loading.known_refs(access, closed))
+            grant = access.confirm(grant, loading.known_refs(access, closed))
+        grants.append(grant)
 
     located = []
     spots: list[Spot] = [_NOWHERE] * len(rows)  # a row's values mostly share theirs
@@ -191,7 +192,7 @@ _NOWHERE: Spot = (None, _nothing, b"", NO_REF)
 def _value(grant: Grant, flags: int, data: bytes) -> Any:
     """The value in an opened envelope, or its mask."""
     value = grant.decode(unpad(data) if flags & FLAG_PADDED else data)
-    return Masked(mask(grant.field.mask, value)) if grant.masked else value
+    return Masked(grant.show(value)) if grant.show else value
 
 
 def _unstored(access: Access, grant: Grant, pending: Any) -> Any:

@@ -21,7 +21,7 @@ CONFIG_VARIABLE = "VAULTLAYER_CONFIG"
 DEFAULT_FILE = "vaultlayer.toml"
 
 _TABLES: Mapping[str, frozenset[str]] = {
-    "vault": frozenset({"database", "policies", "models"}),
+    "vault": frozenset({"database", "policies", "policy_max_age", "models"}),
     "keys": frozenset(
         {"provider", "former", "regions", "region", "ttl", "kek_ttl"}
         | {"epoch_days", "backup_days", "provider_days"}
@@ -60,6 +60,7 @@ class Settings:
     durability: Literal["process", "power"] = "process"
     key_ttl: float = 60.0
     kek_ttl: float = 7200.0
+    policy_max_age: float = 3600.0
     region: str = ""
     regions: Mapping[str, str] = field(default_factory=dict)  # region → provider
     former: tuple[str, ...] = ()  # providers
@@ -106,8 +107,9 @@ class Settings:
             provider=os.environ.get("VAULTLAYER_PROVIDER") or _text(file, keys, "keys", "provider"),
             audit_directory=folder / _text(file, audit, "audit", "directory"),
             durability=_durability(file, audit),
-            key_ttl=_seconds(file, keys, "ttl", 60.0, 3600),
-            kek_ttl=_seconds(file, keys, "kek_ttl", 7200.0, 86400),
+            key_ttl=_seconds(file, keys, "keys", "ttl", 60.0, 3600),
+            kek_ttl=_seconds(file, keys, "keys", "kek_ttl", 7200.0, 86400),
+            policy_max_age=_seconds(file, vault, "vault", "policy_max_age", 3600.0, 86400),
             region=_text(file, keys, "keys", "region", ""),
             regions=_providers(file, keys, "regions", dict),
             former=tuple(_providers(file, keys, "former", list)),
@@ -213,13 +215,15 @@ def _providers(file: Path, keys: Mapping[str, Any], name: str, kind: type) -> An
     )
 
 
-def _seconds(file: Path, keys: Mapping[str, Any], name: str, default: float, most: int) -> float:
-    value = keys.get(name, default)
+def _seconds(
+    file: Path, table: Mapping[str, Any], of: str, name: str, default: float, most: int
+) -> float:
+    value = table.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
         raise ConfigurationError(
-            f"{file}: [keys] {name} is not a number of seconds between 0 and {most}",
-            hint=f"{default:g} is the default: for so long an unwrapped key is used without a "
-            "new look",
+            f"{file}: [{of}] {name} is not a number of seconds between 0 and {most}",
+            hint=f"{default:g} is the default: for so long what was looked up is used without "
+            "a new look",
         )
     return float(value)
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize
 
-from vaultlayer.access.bundle import read_bundle
+from vaultlayer import policing
 from vaultlayer.access.principal import Principal
-from vaultlayer.access.snapshot import Snapshot
 from vaultlayer.access.tokens import Verifier, verifier
 from vaultlayer.acting import Access
 from vaultlayer.audit import heads_database as log_tables
@@ -20,16 +19,19 @@ from vaultlayer.audit.trail import Trail
 from vaultlayer.databases import Databases
 from vaultlayer.declare import PersonalData
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.keys import tables
 from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import MemoryProvider, open_providers
+from vaultlayer.ledgers import metadata
 from vaultlayer.lifecycle.models import import_models
 from vaultlayer.lifecycle.subjects import Subjects
 from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
+from vaultlayer.privacy.consent import Consent
+from vaultlayer.privacy.elevation import Elevations
 from vaultlayer.settings import Settings, secret
+from vaultlayer.standing import Standing
 from vaultlayer.trail import Audit
-from vaultlayer.watch import KEY, Watch
+from vaultlayer.watch import CONSENT, KEY, POLICY, Watch
 
 if TYPE_CHECKING:
     import os
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
 
+    from vaultlayer.access.policies import Policies
+    from vaultlayer.access.snapshot import Snapshot
+    from vaultlayer.errors import PolicyError
     from vaultlayer.keys.provider import KeyProvider, Providers
     from vaultlayer.orm.field import Field
 
@@ -50,11 +55,14 @@ class Vault:
 
     def __init__(self, settings: Settings, provider: KeyProvider | Providers) -> None:
         self.settings = settings
-        self.snapshot: Snapshot = Snapshot(read_bundle(settings.policies))
+        self.policies: Policies = policing.open_policies(settings, self._policies_changed)
         self.keys: Keys = Keys(
             provider, ttl=settings.key_ttl, kek_ttl=settings.kek_ttl, region=settings.region
         )
-        self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of a new policy
+        self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of changes
+        self.standing: Standing = Standing(ttl=settings.key_ttl, changed=self._look_again)
+        self.consent: Consent = Consent(self)
+        self.elevations: Elevations = Elevations(self)
         self.tokens: Verifier = verifier(settings.tokens, settings.folder)
         self.models: tuple[Any, ...] = ()  # classes or bases; else settings, else all there are
         self.subjects: Subjects = Subjects(self)
@@ -67,6 +75,8 @@ class Vault:
         self.audit: Audit = Audit(self)
         self.watch: Watch = Watch.open(settings.watch)
         self.watch.on(KEY, self._forget_keys)
+        self.watch.on(POLICY, self.policies.heard)
+        self.watch.on(CONSENT, self.standing.forget)
         self._finalizer = finalize(self, Trail.finish, self._trail)
 
     @classmethod
@@ -116,15 +126,17 @@ class Vault:
     def attach(self, target: Any) -> None:
         """Serve a sessionmaker, async_sessionmaker, Session, AsyncSession or engine.
 
-        Nothing of vaultlayer happens in SQLAlchemy before this.
+        Nothing of vaultlayer happens in SQLAlchemy before this. PolicyError: a rule names a
+        field that the mapped class doesn't have.
         """
+        policing.refuse_misspelt(self.snapshot)
         listeners.attach(target)
         self.databases.attached(target)
 
     def create_tables(self, bind: Engine | Connection) -> None:
         """Create the vault's own tables where they are missing."""
-        for metadata in (tables.metadata, log_tables.metadata):
-            metadata.create_all(self.databases.apart(bind.engine) or bind)
+        for own in (metadata, log_tables.metadata):
+            own.create_all(self.databases.apart(bind.engine) or bind)
 
     def access(
         self,
@@ -135,6 +147,8 @@ class Vault:
         session: Any = None,
         request_id: str = "",
         trace_id: str = "",
+        emergency: str = "",
+        grant: str = "",
     ) -> Access:
         """A principal, or its bearer token, acting for a purpose; use it in a ``with`` block.
 
@@ -142,6 +156,9 @@ class Vault:
         :param session: pin the access to this (Async)Session instead of the current context.
         :param request_id: the application's own id of the request, for the record.
         :param trace_id: of the request's trace (W3C Trace Context), where OpenTelemetry has none.
+        :param emergency: break the glass, with this justification: the principal takes on the
+            roles that an ``e`` line of roles.csv names, for minutes, under review.
+        :param grant: the id of a grant that ``vault.elevations.give()`` returned, to use it.
         :raises AccessDenied: the token is not valid; ``.reason`` begins with ``token_``.
         """
         speaker = self.tokens.outcome(principal) if isinstance(principal, str) else principal
@@ -158,21 +175,34 @@ class Vault:
                 "an access needs a purpose",
                 hint="name one of purposes.toml: vault.access(principal, purpose=...)",
             )
-        return Access(
+        access = Access(
             self,
             speaker,
             purpose,
-            reason=reason,
+            reason="; ".join(filter(None, (reason, emergency))),
             session=getattr(session, "sync_session", session),
             request_id=request_id,
             trace_id=trace_id,
         )
+        if grant:
+            access.elevate(self.elevations.use(access, grant))
+        if emergency:
+            access.elevate(self.elevations.break_glass(access, emergency))
+        return access
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The policies in force."""
+        return self.policies.snapshot
 
     def reload_policy(self) -> None:
         """Read ``policies/`` anew. A bad bundle raises PolicyError, and the good one stays."""
-        self.snapshot = Snapshot(read_bundle(self.settings.policies))
-        for access in list(self.accesses):
-            access.forget()
+        self.policies.reload()
+        self.watch.publish(POLICY, self.snapshot.digest)
+
+    def reload_on_hangup(self) -> None:
+        """Let SIGHUP have the policies read anew; call it in the main thread."""
+        policing.on_hangup(self.policies)
 
     @contextmanager
     def key_connection(self, using: Session | Connection | None) -> Iterator[Connection]:
@@ -192,6 +222,20 @@ class Vault:
         self.keys.forget(key_ids)
         for access in list(self.accesses):
             access.forget_key()
+
+    def mask_key(self, tenant: str, purpose: str) -> bytes:
+        """The 32 bytes that a tenant's pseudonyms for a purpose are made with."""
+        with self.key_connection(None) as keys_on:
+            return self.keys.index_keys(keys_on, tenant, "", purpose, "mask/hash/1")[0]
+
+    def _policies_changed(self, change: str, now: Snapshot, error: PolicyError | None) -> None:
+        policing.record(self.log, change, now, error)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """The policies changed, or what is known of people: no open access goes on as it was."""
+        for access in list(self.accesses):
+            access.look_again()
 
     def known_models(self) -> list[Any]:
         """The mapped classes with personal fields that this vault serves, or their bases."""

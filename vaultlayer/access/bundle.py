@@ -16,7 +16,7 @@ from vaultlayer.access.rules import Emergency, Link, Rule, parse_rules
 from vaultlayer.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from vaultlayer.access.processors import Processor
@@ -65,6 +65,14 @@ class Bundle:
         """A declared category, its parent, and so on up."""
         found = self.categories[category]
         return (category, *(self.lineage(found.parent) if found.parent is not None else ()))
+
+    def held(self, roles: Collection[str]) -> frozenset[str]:
+        """These roles, and all that they inherit from."""
+        found, above = set(roles), set(roles)
+        while above:
+            above = {link.parent for link in self.links if link.child in above} - found
+            found |= above
+        return frozenset(found)
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -56,7 +56,7 @@ def undeclared(
         taken for one about a model not loaded yet.
     """
     tables = {field.rpartition(".")[0] for field in declared}
-    found = [
+    return [
         Finding(
             f"{ROLES}:{rule.line}",
             f"no model has the field {rule.target}",
@@ -67,7 +67,11 @@ def undeclared(
         and rule.target not in declared
         and (complete or rule.target.rpartition(".")[0] in tables)
     ]
-    found += [
+
+
+def uncategorised(snapshot: Snapshot, declared: Mapping[str, str]) -> list[Finding]:
+    """Fields declared with a category that isn't there: nobody may touch them."""
+    return [
         Finding(
             words.CATEGORIES,
             f"{field} is declared with the category {category}, which isn't there",
@@ -76,7 +80,6 @@ def undeclared(
         for field, category in sorted(declared.items())
         if category not in snapshot.bundle.categories
     ]
-    return found
 
 
 def failed_tests(snapshot: Snapshot) -> Iterator[Finding]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vaultlayer.access.masks import masking
 from vaultlayer.crypto.binding import DEFAULT_TENANT, field_part
 from vaultlayer.errors import AccessDenied
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vaultlayer.access.masks import Mask
     from vaultlayer.access.snapshot import Decision
 
 NO_REF = bytes(16)  # the log_ref of a record that concerns nobody, or a row not stored yet
 
 
 class Grant:
-    """A decision, made ready for the path: journal prefix, place in the tenant, decoder.
+    """A decision, made ready for the path: journal prefix, place in the tenant, decoder, mask.
 
     A denied grant is kept too, so that every attempt is journaled and refused without being
     decided anew. Only a reading can be masked; for other actions a mask denies.
@@ -29,11 +33,18 @@ class Grant:
         "masked",
         "prefix",
         "reason",
+        "show",
         "text",
     )
 
     def __init__(
-        self, field: Any, action: str, decision: Decision, prefix: bytes, tenant: str
+        self,
+        field: Any,
+        action: str,
+        decision: Decision,
+        prefix: bytes,
+        tenant: str,
+        mask_key: Callable[[], bytes],
     ) -> None:
         self.field = field
         self.action = action
@@ -46,12 +57,18 @@ class Grant:
         )
         self.decode = field.codec.decode
         self.text = field.codec.name == "str" and not self.masked  # opened without a decoder
+        masked = self.masked and not self.denied
+        self.show: Mask | None = masking(decision.mask or field.mask, mask_key) if masked else None
 
 
 def refusal(action: str, field: Any, purpose: str, reason: str) -> AccessDenied:
-    """The error of a refused action, with the hint that belongs to its reason."""
+    """The error of a refused action, with the hint that belongs to its reason.
+
+    ``field`` is a personal field, or the name of something else that was acted on.
+    """
     return AccessDenied(
-        f"this access may not {action} {field.label} for the purpose {purpose!r}",
+        f"this access may not {action} {getattr(field, 'label', field)} "
+        f"for the purpose {purpose!r}",
         hint=f"{HINTS.get(reason, 'see policies/')} (reason code: {reason})",
         reason=reason,
     )
@@ -66,7 +83,23 @@ HINTS = {
     "action_unknown": "use one of read, search, write, export, disclose, erase, administer",
     "purpose_category": "purposes.toml doesn't list the field's category under this purpose",
     "category_unknown": "declare the field's category in categories.toml",
+    "place_invalid": "a principal's tenant and region are texts",
+    "field_undeclared": "roles.csv names a field that this table doesn't have: put it right there",
+    "policy_stale": "the policies can't be confirmed any more: see the log, and put them right",
+    "step_up": "sign in again, as categories.toml asks for this category, and open a new access",
     "consent_missing": "the purpose needs the person's consent, and none is recorded",
+    "consent_refused": "the person was asked for this purpose and refused",
+    "consent_withdrawn": "the person has taken their consent back",
+    "objected": "the person objected to this purpose",
+    "restricted": "the person's data is restricted; purposes.toml says which purposes go on",
+    "region": "the person's region is not one for this purpose, or not the principal's",
+    "person_unknown": "load the row again",
+    "emergency_not_allowed": "no e line of roles.csv allows it; ask whoever reviews policies/",
+    "emergency_over": "its minutes have passed; open another one if the emergency lasts",
+    "grant_own": "somebody else must give it",
+    "review_own": "a second person reviews it",
+    "grant_unknown": "ask for a grant for this principal and purpose",
+    "grant_over": "its time has passed, it was used or it was revoked: ask for another one",
     "tenant": "the row belongs to another tenant than the principal",
     "token_expired": "get a new token and open a new access",
 }

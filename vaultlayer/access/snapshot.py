@@ -59,12 +59,12 @@ class Snapshot:
         "_covered",
         "_lock",
         "_places",
-        "_roles",
         "_rules",
         "_rulings",
         "bundle",
         "fields",
         "fields_of",
+        "roles",
     )
 
     def __init__(self, bundle: Bundle) -> None:
@@ -75,7 +75,7 @@ class Snapshot:
         self._places = frozenset(
             place for rule in bundle.rules for place in (rule.tenant, rule.region)
         )
-        self._roles = frozenset(rule.role for rule in bundle.rules).union(
+        self.roles: Final = frozenset(rule.role for rule in bundle.rules).union(
             link.child for link in bundle.links
         )
         self._covered = frozenset(
@@ -166,7 +166,7 @@ class Snapshot:
             return "purpose_category"
         if not all(isinstance(place, str) for place in places):
             return "place_invalid"
-        return "" if roles & self._roles else "role"
+        return "" if roles & self.roles else "role"
 
     def _ruling(self, question: Question) -> Ruling:
         """Casbin's answer, asked once for all questions that are the same to the rules.
@@ -175,7 +175,7 @@ class Snapshot:
         """
         roles, field, category, action, purpose, tenant, region = question
         same = (
-            roles & self._roles,
+            roles & self.roles,
             field if field in self.fields else "",
             category,
             action,
@@ -198,7 +198,7 @@ class Snapshot:
             if self._rules.judge(*asked) != Ruling("deny", None):
                 raise _leaky("an unknown role")
         purpose, category = next(iter(self._covered), ("", ""))
-        sample: list[Any] = [self._roles, ANY_FIELD, category, "read", purpose, "", ""]
+        sample: list[Any] = [self.roles, ANY_FIELD, category, "read", purpose, "", ""]
         for place, name in enumerate(("role", "field", "category", "action", "purpose")):
             for bad in _BAD:
                 asked_badly: Any = (*sample[:place], bad, *sample[place + 1 :])

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaultlayer.access.bundle import Bundle, read_bundle
-from vaultlayer.access.check import Finding, findings, undeclared
+from vaultlayer.access.check import Finding, findings, uncategorised, undeclared
 from vaultlayer.access.snapshot import ANY_FIELD, Snapshot
 from vaultlayer.cli.models import declared_in
 from vaultlayer.errors import ConfigurationError, PolicyError
@@ -52,7 +52,9 @@ def check(
         snapshot = Snapshot(bundle)
         found = findings(snapshot)
         if models:
-            found += undeclared(snapshot, declared_in(models), complete=True)
+            declared = declared_in(models)
+            found += undeclared(snapshot, declared, complete=True)
+            found += uncategorised(snapshot, declared)
     except PolicyError as error:
         bundle, found = None, [Finding.of(error)]
     if json_:

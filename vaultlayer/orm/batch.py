@@ -6,11 +6,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import object_session
+from sqlalchemy.orm.attributes import instance_state
 
 from vaultlayer import read_path
 from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm import loading
 from vaultlayer.orm.attribute import personal_field
+from vaultlayer.orm.entity import entity_of
 from vaultlayer.sealed import Unsealed
 
 if TYPE_CHECKING:
@@ -110,3 +112,19 @@ def _closed(instances: Sequence[Any], field: Field) -> list[Any]:
                 state = instance.__dict__[_STATE]
                 values[position] = state.get_impl(key).get(state, instance.__dict__)
     return values
+
+
+def deny_reason(access: Access, attribute: Any, of: Any, action: str) -> str | None:
+    """Why an action on a field would be refused, in general or for one row; None: it wouldn't."""
+    _, (field,) = _asked([attribute])
+    grant = access.grant(field, action)
+    if grant.denied or of is None:
+        return grant.reason if grant.denied else None
+    entity, row = entity_of(instance_state(of).mapper), of.__dict__
+    if entity is None or entity.subject_key is None:
+        return None
+    if entity.tenant_key is not None and entity.tenant_of(row) != access.tenant:
+        return "tenant"
+    loading.prefetch(access, [of])
+    subject = getattr(of, entity.subject_key)
+    return access.people.reason(subject.bytes) or None

@@ -60,6 +60,8 @@ def locate(
         subject = known.int.to_bytes(16)
     if subject != key.subject:
         raise damaged()
+    if access.people.known.get(subject, access.people.otherwise) != "":
+        _ask_about(access, field, row, envelope, subject)
     if not entity.is_composite and envelope[:3] == PLAIN_HEADER:
         return key, SUBJECT_HEAD + subject + PLAIN_ITEM
     if entity.tenant_key is not None:
@@ -68,6 +70,18 @@ def locate(
     if is_row_bound(envelope):
         place += _row_part(entity, row)
     return key, place + SUITE_ITEM[envelope[:3]]
+
+
+def _ask_about(
+    access: Access, field: Field, row: dict[str, Any], envelope: bytes, subject: bytes
+) -> None:
+    """Refuse a person who may not be touched for the purpose; who isn't known is asked for."""
+    if access.people.reason(subject) is None:
+        fetch_key(access, row, envelope)
+    reason = access.people.reason(subject)
+    if reason != "":
+        ref = access.cached_keys[envelope[3:19]].log_ref
+        raise access.refused(field, "read", reason or "person_unknown", [ref])
 
 
 def _row_part(entity: Entity, row: dict[str, Any]) -> bytes:
@@ -140,10 +154,13 @@ def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKe
 
 
 def fetch(access: Access, session: Session | None, key_ids: set[bytes]) -> dict[bytes, SubjectKey]:
-    """Bring keys into the cache, over the session's own connection where it can be."""
+    """Bring keys into the cache, and what is known of their people; over the session's own
+    connection where it can be."""
     try:
         with access.vault.key_connection(session) as connection:
-            return access.vault.keys.fetch(connection, key_ids)
+            keys = access.vault.keys.fetch(connection, key_ids)
+            access.meet(connection, keys.values())
+            return keys
     except (MissingGreenlet, StatementError) as error:
         if not _lacks_greenlet(error):
             raise
@@ -162,10 +179,14 @@ def prefetch(access: Access, rows: Sequence[Any]) -> None:
 
 
 def fetch_missing(access: Access, session: Session | None, values: Iterable[Any]) -> None:
-    """Fetch the keys of the sealed ones among these values that aren't cached."""
-    cached = access.cached_keys
+    """Fetch the keys of the sealed ones among these values that aren't cached, and who isn't
+    known."""
+    cached, asking = access.cached_keys, access.people.otherwise is None
     absent = [
-        sealed for sealed in values if type(sealed) is Sealed and sealed[3:19] not in cached
+        sealed
+        for sealed in values
+        if type(sealed) is Sealed
+        and (sealed[3:19] not in cached or (asking and _is_missing(access, sealed[3:19])))
     ]
     key_ids = {sealed[3:19] for sealed in absent if is_envelope(sealed)}
     if key_ids:
@@ -204,14 +225,14 @@ def _around(session: Session, state: InstanceState[Any], access: Access) -> Iter
 
 
 def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
-    """The ids of the keys a loaded row's sealed values need and the cache doesn't have.
+    """The ids of the keys a loaded row's sealed values need, and of people not known yet.
 
     What is no envelope is left out: a piece of it would go into a SELECT.
     """
     entity = entity_of(state.mapper)
     if entity is None:
         return []
-    row, cached = state.dict, access.cached_keys
+    row = state.dict
     missing: list[bytes] = []
     last = None
     for name in entity.fields:
@@ -219,6 +240,12 @@ def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
         if type(sealed) is not Sealed or sealed[3:19] == last:
             continue  # a row's values mostly share their key
         last = sealed[3:19]
-        if last not in cached and is_envelope(sealed):
+        if _is_missing(access, last) and is_envelope(sealed):
             missing.append(last)
     return missing
+
+
+def _is_missing(access: Access, key_id: bytes) -> bool:
+    """Whether a key isn't cached, or its person isn't known to this access."""
+    key = access.cached_keys.get(key_id)
+    return key is None or access.people.reason(key.subject) is None

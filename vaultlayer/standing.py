@@ -1,0 +1,160 @@
+"""Standing: what is known of a person that changes a decision, such as a consent.
+
+A table of its own, beside the keys and append-only: for each person and purpose the latest row
+counts. The purpose "" stands for all of them (a restriction). It is asked for a batch of people
+in one statement, together with their keys, and remembered for as long as a key is.
+"""
+
+from __future__ import annotations
+
+import time
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, func, select
+
+from vaultlayer.ledgers import standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy import Connection
+
+    from vaultlayer.access.words import Purpose
+    from vaultlayer.keys.keyring import SubjectKey
+
+GRANTED, REFUSED, WITHDRAWN, OBJECTED = "granted", "refused", "withdrawn", "objected"
+RESTRICTED, FREE = "restricted", "free"
+ALL = ""  # every purpose
+
+BATCH = 1000
+# So many people of whom something is known are remembered whole; with more, a batch is asked for.
+FEW = 1000
+
+_C = standing.c
+_later = standing.alias()
+_CURRENT = select(_C.subject, _C.purpose, _C.number, _C.state).where(
+    _C.purpose.in_([ALL, bindparam("purpose")]),
+    _C.number
+    == select(func.max(_later.c.number))
+    .where(_later.c.subject == _C.subject, _later.c.purpose == _C.purpose)
+    .scalar_subquery(),
+)
+_OF = _CURRENT.where(_C.subject.in_(bindparam("subjects", expanding=True)))
+_LIMITED = _CURRENT.where(_C.state.in_([OBJECTED, RESTRICTED])).limit(FEW + 1)
+
+Row = tuple[bytes, str, int, str]  # subject, purpose, number, state
+
+
+class People:
+    """Why people may not be touched for one purpose: subject → reason, "" for none.
+
+    ``otherwise`` is what is true of those not in ``known``: None, that it isn't known yet.
+    """
+
+    __slots__ = ("expires", "known", "otherwise")
+
+    def __init__(self, expires: float, otherwise: str | None = None) -> None:
+        self.known: dict[bytes, str] = {b"": ""}  # rows that belong to no person
+        self.otherwise = otherwise
+        self.expires = expires
+
+    def reason(self, subject: bytes) -> str | None:
+        return self.known.get(subject, self.otherwise)
+
+
+class Standing:
+    """One process's view of the table. ``changed`` is called when what it said may have changed."""
+
+    def __init__(
+        self,
+        *,
+        ttl: float,
+        changed: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ttl = ttl
+        self._changed = changed
+        self._clock = clock
+        self._lock = Lock()
+        self._people: dict[str, People] = {}
+        self.changes = 0  # how many were heard of: no view begun before one outlasts it
+        self._newest: dict[tuple[bytes, str], tuple[int, str]] = {}  # written by this process
+
+    def remembered(self, purpose: str) -> People:
+        """What is known without asking; somebody who knows nothing, where it has grown old."""
+        people = self._people.get(purpose)
+        return people if people is not None and people.expires > self._clock() else People(0.0)
+
+    def meet(
+        self, connection: Connection, purpose: Purpose, keys: Iterable[SubjectKey]
+    ) -> People:
+        """What is known of the people these keys belong to; one statement for 1,000 unknown."""
+        people = self._people.get(purpose.name)
+        if people is None or people.expires <= self._clock():
+            people = self._begin(connection, purpose)
+        if people.otherwise is None:
+            unknown = {key.subject for key in keys} - people.known.keys()
+            subjects = sorted(unknown)
+            for start in range(0, len(subjects), BATCH):
+                batch = subjects[start : start + BATCH]
+                asked = {"purpose": purpose.name, "subjects": batch}
+                rows: Any = connection.execute(_OF, asked).all()
+                self._learn(people, purpose, rows, batch)
+        return people
+
+    def note(self, subject: bytes, purpose: str, number: int, state: str) -> None:
+        """A change that this process has committed: it counts at once, whatever an older view
+        of the database still shows."""
+        with self._lock:
+            self._newest.pop((subject, purpose), None)
+            self._newest[subject, purpose] = number, state
+            if len(self._newest) > FEW:
+                del self._newest[next(iter(self._newest))]
+        self.forget()
+
+    def forget(self, _: str = "") -> None:
+        """Something changed here or elsewhere: ask anew."""
+        with self._lock:
+            self._people.clear()
+            self.changes += 1
+        self._changed()
+
+    def _begin(self, connection: Connection, purpose: Purpose) -> People:
+        """A fresh view. Where only few people are an exception, they are all of it."""
+        people, changes = People(self._clock() + self._ttl), self.changes
+        if not purpose.consent:
+            rows: Any = connection.execute(_LIMITED, {"purpose": purpose.name}).all()
+            if len(rows) <= FEW:
+                people.otherwise = ""
+                self._learn(people, purpose, rows, ())
+        with self._lock:
+            if changes == self.changes:
+                self._people[purpose.name] = people
+        return people
+
+    def _learn(
+        self, people: People, purpose: Purpose, rows: Iterable[Row], asked: Iterable[bytes]
+    ) -> None:
+        with self._lock:
+            states = {(subject, name): (number, state) for subject, name, number, state in rows}
+            for (subject, name), newest in self._newest.items():
+                if name in (ALL, purpose.name) and newest > states.get((subject, name), (0, "")):
+                    states[subject, name] = newest
+            for subject in {*asked, *(subject for subject, _ in states)}:
+                _, wish = states.get((subject, purpose.name), (0, ""))
+                _, limit = states.get((subject, ALL), (0, ""))
+                people.known[subject] = _reason(purpose, wish, limit)
+
+
+def _reason(purpose: Purpose, wish: str, limit: str) -> str:
+    """Why a person with these states may not be touched for the purpose; "" if they may."""
+    if limit == RESTRICTED and not purpose.despite_restriction:
+        return "restricted"
+    if wish == OBJECTED:
+        return "objected"
+    if purpose.consent and wish != GRANTED:
+        return {REFUSED: "consent_refused", WITHDRAWN: "consent_withdrawn"}.get(
+            wish, "consent_missing"
+        )
+    return ""
