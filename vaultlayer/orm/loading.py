@@ -154,8 +154,7 @@ def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKe
 
 
 def fetch(access: Access, session: Session | None, key_ids: set[bytes]) -> dict[bytes, SubjectKey]:
-    """Bring keys into the cache, and what is known of their people; over the session's own
-    connection where it can be."""
+    """Bring in keys, and what is known of their people, over the session's connection if any."""
     try:
         with access.vault.key_connection(session) as connection:
             keys = access.vault.keys.fetch(connection, key_ids)
