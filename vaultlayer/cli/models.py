@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import configure_mappers
 
 from vaultlayer.errors import ConfigurationError
+from vaultlayer.lifecycle.models import import_models
 from vaultlayer.orm.field import DECLARED
 
 if TYPE_CHECKING:
@@ -23,14 +23,7 @@ def declared_in(modules: Iterable[str]) -> Mapping[str, str]:
     """
     if "" not in sys.path:
         sys.path.insert(0, "")
-    for name in modules:
-        try:
-            import_module(name)
-        except Exception as error:
-            raise ConfigurationError(
-                f"the module {name} can't be imported ({type(error).__name__})",
-                hint=f"start where `python -c 'import {name}'` works",
-            ) from None
+    import_models(modules)
     try:
         configure_mappers()
     except SQLAlchemyError as error:

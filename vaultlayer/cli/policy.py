@@ -15,6 +15,7 @@ from rich.text import Text
 from vaultlayer.access.bundle import Bundle, read_bundle
 from vaultlayer.access.check import Finding, findings, uncategorised, undeclared
 from vaultlayer.access.snapshot import ANY_FIELD, Snapshot
+from vaultlayer.cli import emergencies
 from vaultlayer.cli.models import declared_in
 from vaultlayer.errors import ConfigurationError, PolicyError
 from vaultlayer.settings import Settings
@@ -22,6 +23,9 @@ from vaultlayer.settings import Settings
 FINDINGS, USAGE = 1, 2
 
 app = typer.Typer(no_args_is_help=True, help="Check and explain the policy bundle.")
+app.command("emergencies")(emergencies.emergencies)
+app.command("review")(emergencies.review)
+app.command("store")(emergencies.store)
 
 _Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; else $VAULTLAYER_CONFIG.")
