@@ -72,9 +72,11 @@ def test_an_emergency_is_listed_until_a_second_person_closes_it(config, opened):
     assert run("review", opened, "--as", "olga", *verdict).exit_code == 0
     listed = run("emergencies", "--config", config)
     assert (listed.exit_code, "0 emergency access(es) wait" in listed.stdout) == (0, True)
-    listed = run("emergencies", "--config", config, "--all")
+    assert "olga" in run("emergencies", "--config", config, "--all").stdout
+    listed = run("emergencies", "--config", config, "--all", "--json")
     assert listed.exit_code == 0
-    assert "olga: it was so" in " ".join(listed.stdout.split())
+    [told] = json.loads(listed.stdout)["emergencies"]
+    assert (told["reviewed_by"], told["verdict"]) == ("olga", "it was so")
 
 
 def test_a_bundle_is_stored_and_a_bad_one_is_not(config, bundle):
