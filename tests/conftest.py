@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
+import subprocess
 import warnings
 from contextlib import contextmanager
 from functools import wraps
@@ -134,6 +136,28 @@ def _reachable(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+@pytest.fixture(scope="session")
+def browser() -> Callable[[Path], str]:
+    """Opens a page in headless Chromium: the document as it is there, after loading."""
+    program = shutil.which("chromium")
+    if program is None:
+        missing("chromium")
+
+    def opened(page: Path) -> str:
+        options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
+        with TemporaryDirectory(ignore_cleanup_errors=True) as own:
+            told = subprocess.run(
+                [program, *options, f"--user-data-dir={own}", "--dump-dom", page.as_uri()],
+                capture_output=True,
+                encoding="utf-8",
+                timeout=60,
+                check=True,
+            )
+        return told.stdout
+
+    return opened
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from vaultlayer.acting import Access
 from vaultlayer.audit import heads_database as log_tables
 from vaultlayer.audit.sinks.opening import open_sinks
 from vaultlayer.audit.trail import Trail
+from vaultlayer.auditing import Audit
 from vaultlayer.databases import Databases
 from vaultlayer.declare import PersonalData
 from vaultlayer.errors import ConfigurationError
@@ -30,7 +31,6 @@ from vaultlayer.privacy.consent import Consent
 from vaultlayer.privacy.elevation import Elevations
 from vaultlayer.settings import Settings, secret
 from vaultlayer.standing import Standing
-from vaultlayer.trail import Audit
 from vaultlayer.watch import CONSENT, KEY, POLICY, Watch
 
 if TYPE_CHECKING:

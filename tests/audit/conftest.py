@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import os
 import resource
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +25,6 @@ from vaultlayer.audit.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 CONTEXT = {
     "actor": {"iss": "https://id.example", "sub": "u-17", "client": "desk", "roles": {"support"}},
@@ -153,6 +154,16 @@ def shop(tmp_path, policies):
     with Vault.ephemeral(policies=policies) as vault:
         yield Shop(vault, engine)
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def write_log():
+    """Write a large log quickly: see synthetic.py."""
+    where = Path(__file__).with_name("synthetic.py")
+    spec = importlib.util.spec_from_file_location("synthetic", where)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write_log
 
 
 @pytest.fixture

@@ -33,6 +33,9 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Settings file; else $VAULTLAYER_CONFIG, ./vaultlayer.toml."),
 ]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", help="Write one self-contained page to this file.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -65,6 +68,17 @@ def database_error(error: Exception) -> VaultLayerError:
         f"the database's driver can't be used ({kind})",
         hint="install the driver that the URL in [vault] database names",
     )
+
+
+def write_page(file: Path, text: str) -> None:
+    """Write a page of page.py, and say so on stderr."""
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file} can't be written ({type(error).__name__})", hint="name another file"
+        ) from None
+    typer.echo(f"Wrote {file}", err=True)
 
 
 def print_json(answer: dict[str, Any]) -> None:

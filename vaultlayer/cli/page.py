@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_EMPTY = frozenset({"br", "hr", "meta", "circle", "line", "path", "polyline", "rect"})
+_EMPTY = frozenset({"br", "hr", "meta"})  # not those of SVG: an HTML parser wants their end tags
 
 
 class Html(str):

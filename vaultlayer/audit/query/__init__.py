@@ -1,0 +1,1 @@
+"""Questions to the log: ``index`` finds records; ``questions``, ``scope``, ``unusual`` answer."""
