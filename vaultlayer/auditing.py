@@ -45,7 +45,7 @@ class Audit:
 
     def sinks(self) -> list[SinkState]:
         """How each sink beside the local log is doing, in the order of the settings."""
-        return self._vault._log.sinks.states()
+        return self._vault.log.sinks.states()
 
     def who_read(self, subject_id: UUID | str, *, since: int = 0, limit: int = 1000) -> Any:
         """Who read one person's fields, for what, and who was refused; the newest come first.
@@ -134,7 +134,7 @@ class Audit:
             who = {"iss": "os", "sub": getpass.getuser(), "roles": ()}
             context = access_context({"actor": who, "purpose": "audit"})
         told = texts(refs[:REFS_PER_EVENT])
-        self._vault._log.write("query", question=question, refs=told, found=found, **context)
+        self._vault.log.write("query", question=question, refs=told, found=found, **context)
 
 
 def _uuid(subject_id: UUID | str) -> UUID:
