@@ -20,9 +20,9 @@ from vaultlayer.auditing import Audit
 from vaultlayer.databases import Databases
 from vaultlayer.declare import PersonalData
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import MemoryProvider, open_providers
 from vaultlayer.ledgers import metadata
+from vaultlayer.lifecycle.key_keeping import VaultKeys
 from vaultlayer.lifecycle.models import import_models
 from vaultlayer.lifecycle.subjects import Subjects
 from vaultlayer.lifecycle.tombstones import Tombstones
@@ -56,8 +56,8 @@ class Vault:
     def __init__(self, settings: Settings, provider: KeyProvider | Providers) -> None:
         self.settings = settings
         self.policies: Policies = policing.open_policies(settings, self._policies_changed)
-        self.keys: Keys = Keys(
-            provider, ttl=settings.key_ttl, kek_ttl=settings.kek_ttl, region=settings.region
+        self.keys: VaultKeys = VaultKeys(
+            self, provider, ttl=settings.key_ttl, kek_ttl=settings.kek_ttl, region=settings.region
         )
         self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of changes
         self.standing: Standing = Standing(ttl=settings.key_ttl, changed=self._look_again)

@@ -85,6 +85,14 @@ def new_subject_keys(
     return keys, wrapped
 
 
+def next_generation(kek: Kek, former: SubjectKey, generation: int) -> tuple[bytes, bytes]:
+    """A new key for the same person, who keeps the log_ref: its id and its wrapped form."""
+    key = os.urandom(KEY_BYTES)
+    key_id = key_id_for(key)
+    aad = subject_key_aad(former.tenant, former.subject, key_id, generation, states.ACTIVE)
+    return key_id, wrap(kek, aad, key + former.log_ref)
+
+
 def open_subject_keys(
     rows: Iterable[Any], keks: Mapping[bytes, Kek], expires: float
 ) -> dict[bytes, SubjectKey]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import configure_mappers
 
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY, entity_of
+from vaultlayer.orm.types import BlindIndexType, PersonalType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,12 +45,12 @@ def entities(classes: Iterable[Any], connection: Connection) -> list[Entity]:
     A table that is there without all of its columns is refused: what isn't seen isn't erased.
     """
     configure_mappers()
-    mappers: dict[Mapper[Any], None] = {}
+    found: set[Mapper[Any]] = set()
     for each in classes:
         mapper = inspect(each, raiseerr=False)
         registry = getattr(each, "registry", None) or getattr(mapper, "registry", None)
-        for known in getattr(registry, "mappers", ()):
-            mappers.setdefault(known)
+        found.update(getattr(registry, "mappers", ()))
+    mappers = sorted(found, key=_depth)  # a base before its subclasses: its rows are all of them
     seen = inspect(connection)
     tables: set[Any] = {mapper.local_table for mapper in mappers if entity_of(mapper) is not None}
     missing = {table for table in tables if not seen.has_table(table.name, schema=table.schema)}
@@ -61,8 +62,12 @@ def entities(classes: Iterable[Any], connection: Connection) -> list[Entity]:
                 f"the table {table.name} lacks the columns {', '.join(absent)} of its class",
                 hint="migrate the database, or name this database's modules in [vault] models",
             )
-    found = [(entity_of(mapper), mapper.local_table) for mapper in mappers]
-    return [entity for entity, table in found if entity is not None and table not in missing]
+    there_are = [(entity_of(mapper), mapper.local_table) for mapper in mappers]
+    return [entity for entity, table in there_are if entity is not None and table not in missing]
+
+
+def _depth(mapper: Mapper[Any]) -> tuple[int, str]:
+    return len(list(mapper.iterate_to_root())), mapper.class_.__qualname__
 
 
 def fields_by_table(known: Iterable[Entity]) -> Iterator[tuple[Entity, Table, list[Field]]]:
@@ -126,5 +131,4 @@ def _is(condition: Any) -> ColumnElement[bool]:
 
 def _plain(kind: Any) -> Any:
     """A sealed or blind-index column's storage; any other type as it is."""
-    sealed = type(kind).__module__.startswith("vaultlayer.") and kind.impl.__class__
-    return sa.LargeBinary() if sealed is sa.LargeBinary else kind
+    return sa.LargeBinary() if isinstance(kind, PersonalType | BlindIndexType) else kind

@@ -106,6 +106,11 @@ def index_terms(
     return [_hash(key, text) for key in _keys(access, connection, tenant, field)]
 
 
+def term_under(field: Field, key: bytes, data: bytes) -> bytes:
+    """An encoded value's term under one of its index's keys."""
+    return _hash(key, _normalized(field, data))
+
+
 def _keys(access: Access, connection: Connection | None, tenant: str, field: Any) -> list[bytes]:
     return access.vault.index_keys(connection, tenant, field, field.search.name)
 

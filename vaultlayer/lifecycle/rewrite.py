@@ -1,0 +1,183 @@
+"""Rewriting a table in place, while others use it: flat memory, resumable, no write lost.
+
+Chunks of rows in the order of the primary key, one transaction a chunk. A row is written only if
+the values that its new ones were made from are still there: every envelope has a nonce of its own,
+so comparing that compares the envelope. Whoever wrote meanwhile wins, and the next pass sees it.
+On a database server the next chunk is read and made while the last one is being written.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from vaultlayer.keys.tables import MYSQL
+from vaultlayer.lifecycle.models import bare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy import Column, Connection, Engine, Select, Table
+
+CHUNK = 1000
+_NONCE = slice(19, 31)  # of an envelope
+_FROM, _LONG = 20, 12  # the same in SQL
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What one transaction did: rows looked at, rows to change, and rows that were changed."""
+
+    rows: int
+    changes: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """One table's columns to rewrite.
+
+    ``query`` selects the primary key's columns first, then whatever ``change`` needs. ``change``
+    gives for each row to change its primary key, the envelopes it goes by (in the order of
+    ``sealed``), and the new values (in the order of ``sealed``, then ``terms``; None: leave it).
+    """
+
+    engine: Engine
+    table: Table
+    query: Select[Any]
+    keys: Sequence[Any]
+    sealed: Sequence[Column[Any]]
+    terms: Sequence[Column[Any]]
+    change: Callable[[Connection, Sequence[Any]], list[tuple[tuple[Any, ...], ...]]]
+
+    def run(self, *, write: bool = True) -> Iterator[Chunk]:
+        """Rewrite the table, chunk by chunk; ``write=False`` only looks what is to be done."""
+        apart = self.engine.dialect.name != "sqlite"
+        with ThreadPoolExecutor(1) as writer:
+            waiting: tuple[int, int, Future[int]] | None = None
+            for rows, changes in self._changes():
+                if waiting is not None:
+                    yield Chunk(waiting[0], waiting[1], waiting[2].result())
+                    waiting = None
+                if not write or not changes:
+                    yield Chunk(rows, len(changes), 0)
+                elif apart:
+                    waiting = rows, len(changes), writer.submit(self._write, changes)
+                else:
+                    yield Chunk(rows, len(changes), self._write(changes))
+            if waiting is not None:
+                yield Chunk(waiting[0], waiting[1], waiting[2].result())
+
+    def _changes(self) -> Iterator[tuple[int, list[tuple[tuple[Any, ...], ...]]]]:
+        last: tuple[Any, ...] | None = None
+        ordered = self.query.order_by(*self.keys).limit(CHUNK)
+        while True:
+            with self.engine.connect() as connection, connection.begin():
+                rows = connection.execute(_after(ordered, self.keys, last)).all()
+                changes = self.change(connection, rows) if rows else []
+            if rows:
+                last = tuple(rows[-1][: len(self.keys)])
+                yield len(rows), changes
+            if len(rows) < CHUNK:
+                return
+
+    def _write(self, changes: list[tuple[tuple[Any, ...], ...]]) -> int:
+        """Store the new values of one chunk; how many rows took them.
+
+        Who waits for a row may be what the row's holder waits for. So this side gives up first,
+        tries the rows in small groups, and leaves what is locked to the next pass.
+        """
+        try:
+            return self._write_all(changes)
+        except DBAPIError:
+            if len(changes) == 1:
+                return 0
+        half = len(changes) // 2
+        return self._write(changes[:half]) + self._write(changes[half:])
+
+    def _write_all(self, changes: list[tuple[tuple[Any, ...], ...]]) -> int:
+        with self.engine.connect() as connection:
+            name = connection.dialect.name
+            if name == "postgresql":
+                connection.execution_options(isolation_level="READ COMMITTED")
+            with connection.begin():
+                if name == "postgresql":  # well before its search for deadlocks, after a second
+                    connection.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
+                elif name in MYSQL:
+                    changes = self._unlocked(connection, changes)
+                if not changes:
+                    return 0
+                statement, parameters = self._statement(connection, changes)
+                result = connection.execute(
+                    statement, parameters, execution_options={"preserve_rowcount": True}
+                )
+                return int(result.rowcount)
+
+    def _unlocked(
+        self, connection: Connection, changes: list[tuple[tuple[Any, ...], ...]]
+    ) -> list[tuple[tuple[Any, ...], ...]]:
+        """The rows that nobody else has locked, locked."""
+        target = bare(self.table)
+        keys = [target.c[column.name] for column in self.table.primary_key]
+        wanted = [key for key, _, _ in changes]
+        alone = len(keys) == 1
+        among = keys[0].in_([k for (k,) in wanted]) if alone else sa.tuple_(*keys).in_(wanted)
+        free = sa.select(*keys).where(among).with_for_update(skip_locked=True)
+        got = {tuple(row) for row in connection.execute(free)}
+        return [change for change in changes if tuple(change[0]) in got]
+
+    def _statement(
+        self, connection: Connection, changes: list[tuple[tuple[Any, ...], ...]]
+    ) -> tuple[Any, Any]:
+        target = bare(self.table)
+        keys = [target.c[column.name] for column in self.table.primary_key]
+        sealed = [target.c[column.name] for column in self.sealed]
+        columns = [*sealed, *(target.c[column.name] for column in self.terms)]
+        names = [
+            *[f"k{n}" for n in range(len(keys))],
+            *[f"o{n}" for n in range(len(sealed))],
+            *[f"n{n}" for n in range(len(columns))],
+        ]
+        given = [
+            (*key, *[None if old is None else bytes(old[_NONCE]) for old in olds], *news)
+            for key, olds, news in changes
+        ]
+        if connection.dialect.name == "postgresql":
+            kinds = [*[key.type for key in keys], *[sa.LargeBinary()] * (len(names) - len(keys))]
+            source: Any = _unnested(names, kinds)
+            parameters: Any = dict(zip(names, map(list, zip(*given, strict=True)), strict=True))
+            new = {name: source.c[name] for name in names}
+        else:
+            parameters = [dict(zip(names, row, strict=True)) for row in given]
+            new = {name: sa.bindparam(name) for name in names}
+            for name, key in zip(names, keys, strict=False):
+                new[name] = sa.bindparam(name, type_=key.type)
+        met = [key == new[f"k{n}"] for n, key in enumerate(keys)]
+        met += [
+            sa.or_(new[f"o{n}"].is_(None), sa.func.substr(column, _FROM, _LONG) == new[f"o{n}"])
+            for n, column in enumerate(sealed)
+        ]
+        values = {c.name: sa.func.coalesce(new[f"n{n}"], c) for n, c in enumerate(columns)}
+        return sa.update(target).where(*met).values(values), parameters
+
+
+def _after(query: Select[Any], keys: Sequence[Any], last: tuple[Any, ...] | None) -> Select[Any]:
+    if last is None:
+        return query
+    return query.where(keys[0] > last[0] if len(keys) == 1 else sa.tuple_(*keys) > last)
+
+
+def _unnested(names: Sequence[str], kinds: Sequence[Any]) -> Any:
+    """The parameters as a table: one array a column, whose rows PostgreSQL puts side by side."""
+    from sqlalchemy.dialects.postgresql import ARRAY
+
+    arrays = [
+        sa.cast(sa.bindparam(name, type_=ARRAY(kind)), ARRAY(kind))
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    columns = [sa.column(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    return sa.func.unnest(*arrays).table_valued(*columns, name="d").render_derived()
