@@ -48,14 +48,15 @@ class Vaulted(Contender):
 
     session_class = VaultedSession
 
-    def __init__(self, connect: Callable[[], Engine]) -> None:
+    def __init__(self, connect: Callable[[], Engine], policies: Path = POLICIES) -> None:
         super().__init__(OURS, Person, connect)
-        self.vault = Vault.ephemeral(policies=POLICIES)
+        self.purpose = "provide_service"
+        self.vault = Vault.ephemeral(policies=policies)
         self.vault.attach(VaultedSession)
         self.vault.create_tables(self.engine)
 
     def acting(self) -> AbstractContextManager[Any]:
-        return self.vault.access(SERVICE, purpose="provide_service")
+        return self.vault.access(SERVICE, purpose=self.purpose)
 
     def tables(self) -> list[Any]:
         return [Person.__table__, tables.subject_key]

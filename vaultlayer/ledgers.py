@@ -26,6 +26,7 @@ standing = Table(
     Column("recorded", tables._Seconds, nullable=False),
     Column("recorded_by", String(255), nullable=False),
     Index("ix_vaultlayer_standing", "purpose", "state"),
+    sqlite_with_rowid=False,  # one tree to search instead of two
 )
 
 elevation = Table(

@@ -43,6 +43,7 @@ _CURRENT = select(_C.subject, _C.purpose, _C.number, _C.state).where(
 _OF = _CURRENT.where(_C.subject.in_(bindparam("subjects", expanding=True)))
 _LIMITED = _CURRENT.where(_C.state.in_([OBJECTED, RESTRICTED])).limit(FEW + 1)
 
+_NEVER = (0, "")  # nothing was ever said
 Row = tuple[bytes, str, int, str]  # subject, purpose, number, state
 
 
@@ -136,15 +137,23 @@ class Standing:
     def _learn(
         self, people: People, purpose: Purpose, rows: Iterable[Row], asked: Iterable[bytes]
     ) -> None:
+        wishes: dict[bytes, tuple[int, str]] = {}
+        limits: dict[bytes, tuple[int, str]] = {}
+        for subject, name, number, state in rows:
+            (wishes if name else limits)[subject] = number, state
         with self._lock:
-            states = {(subject, name): (number, state) for subject, name, number, state in rows}
             for (subject, name), newest in self._newest.items():
-                if name in (ALL, purpose.name) and newest > states.get((subject, name), (0, "")):
-                    states[subject, name] = newest
-            for subject in {*asked, *(subject for subject, _ in states)}:
-                _, wish = states.get((subject, purpose.name), (0, ""))
-                _, limit = states.get((subject, ALL), (0, ""))
-                people.known[subject] = _reason(purpose, wish, limit)
+                if name in (ALL, purpose.name):
+                    known = wishes if name else limits
+                    known[subject] = max(newest, known.get(subject, _NEVER))
+            people.known.update(
+                {
+                    subject: _reason(
+                        purpose, wishes.get(subject, _NEVER)[1], limits.get(subject, _NEVER)[1]
+                    )
+                    for subject in {*asked, *wishes, *limits}
+                }
+            )
 
 
 def _reason(purpose: Purpose, wish: str, limit: str) -> str:

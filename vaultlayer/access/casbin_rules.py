@@ -57,8 +57,9 @@ class CasbinRules:
             for category in bundle.categories.values()
             if category.parent is not None
         ]
+        self._bundle = bundle
         self._lineages = {name: bundle.lineage(name) for name in bundle.categories}
-        self._lines: dict[tuple[str, str, str], list[Line]] = {}
+        self._lines: dict[tuple[str, str, str, str], list[Line]] = {}
         self._rules: dict[tuple[str, ...], tuple[int, Rule]] = {}
         for rule in bundle.rules:
             if rule.effect not in EFFECTS:  # Casbin would pass over it, and over a lost deny
@@ -88,18 +89,34 @@ class CasbinRules:
         covering = [f"category:{name}" for name in self._lineages.get(category, (category,))]
         targets = (kinds[0], *covering)
 
-        plain = self._candidates(targets, action, purpose)
+        held = self._bundle.held(roles)
+        plain = self._candidates(held, targets, action, purpose)
         allowed, rule = self._ask(plain, subject, target, action, purpose, tenant, region)
         if allowed:
             return Ruling("allow", rule)
         if rule is None:
             veiled = f"{action}:masked"
-            masking = self._candidates(targets, veiled, purpose)
+            masking = self._candidates(held, targets, veiled, purpose)
             asked = (subject, target, veiled, purpose, tenant, region)
             masked, rule = self._ask(masking, *asked)
             if masked:
                 return Ruling("mask", self._first(masking, asked))
         return Ruling("deny", rule)
+
+    def lets_in(self, stranger: str) -> bool:
+        """Whether Casbin says yes to somebody without a role, or about nothing that a rule names.
+
+        Asked of one rule for each action and purpose.
+        """
+        nobody = self._linked("principal", stranger, "g", [stranger])
+        nothing = self._linked("value", stranger, "g2", [stranger])
+        samples = {(action, purpose): lines[0] for (action, purpose, *_), lines in
+                   self._lines.items()}  # fmt: skip
+        return any(
+            self._ask([line], *asked, *line[2:6])[0]
+            for line in samples.values()
+            for asked in ((nobody, line[1]), (line[0], nothing))
+        )
 
     def _add(self, rule: Rule, action: str, effect: str | None) -> None:
         if effect is None:
@@ -107,16 +124,18 @@ class CasbinRules:
         target = f"{'field' if rule.is_field else 'category'}:{rule.target}"
         places = [rule.tenant or _ANYWHERE, rule.region or _ANYWHERE]
         line = [rule.role, target, action, rule.purpose, *places, effect]
-        self._lines.setdefault((action, rule.purpose, target), []).append(line)
+        self._lines.setdefault((action, rule.purpose, target, rule.role), []).append(line)
         self._rules[tuple(line)] = (len(self._rules), rule)
 
-    def _candidates(self, targets: Iterable[str], action: str, purpose: str) -> list[Line]:
-        """The lines that Casbin's matcher would not turn away at once for what they are about.
+    def _candidates(
+        self, roles: Iterable[str], targets: Iterable[str], action: str, purpose: str
+    ) -> list[Line]:
+        """The lines that Casbin's matcher would not turn away for what, or whom, they are about.
 
-        Casbin walks through all it is given, microseconds each.
+        Casbin walks through all it is given, microseconds each, and looks again at these.
         """
-        found = [self._lines.get((action, purpose, target), ()) for target in targets]
-        lines = itertools.chain.from_iterable(found)
+        wanted = itertools.product((action,), (purpose,), targets, roles)
+        lines = itertools.chain.from_iterable(self._lines.get(key, ()) for key in wanted)
         return sorted(lines, key=lambda line: self._rules[tuple(line)][0])
 
     def _first(self, lines: list[Line], asked: tuple[str, ...]) -> Rule:

@@ -190,13 +190,9 @@ class Snapshot:
         return ruling
 
     def _probe(self) -> None:
-        """Ask what must be refused, once per action and purpose, before anybody may ask."""
-        nobody = f"nobody:{self.digest}"
-        for rule in {(rule.action, rule.purpose): rule for rule in self.bundle.rules}.values():
-            field, category = (rule.target, "") if rule.is_field else ("", rule.target)
-            asked = (frozenset({nobody}), field, category, rule.action, rule.purpose)
-            if self._rules.judge(*asked) != Ruling("deny", None):
-                raise _leaky("an unknown role")
+        """Ask what must be refused, before anybody may ask."""
+        if self._rules.lets_in(f"nobody:{self.digest}"):
+            raise _leaky("an unknown role")
         purpose, category = next(iter(self._covered), ("", ""))
         sample: list[Any] = [self.roles, ANY_FIELD, category, "read", purpose, "", ""]
         for place, name in enumerate(("role", "field", "category", "action", "purpose")):

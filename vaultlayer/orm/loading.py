@@ -180,12 +180,15 @@ def prefetch(access: Access, rows: Sequence[Any]) -> None:
 def fetch_missing(access: Access, session: Session | None, values: Iterable[Any]) -> None:
     """Fetch the keys of the sealed ones among these values that aren't cached, and who isn't
     known."""
-    cached, asking = access.cached_keys, access.people.otherwise is None
+    cached, people = access.cached_keys, access.people
     absent = [
         sealed
         for sealed in values
         if type(sealed) is Sealed
-        and (sealed[3:19] not in cached or (asking and _is_missing(access, sealed[3:19])))
+        and (
+            (key := cached.get(sealed[3:19])) is None
+            or people.known.get(key.subject, people.otherwise) is None
+        )
     ]
     key_ids = {sealed[3:19] for sealed in absent if is_envelope(sealed)}
     if key_ids:
@@ -231,7 +234,7 @@ def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
     entity = entity_of(state.mapper)
     if entity is None:
         return []
-    row = state.dict
+    row, cached, people = state.dict, access.cached_keys, access.people
     missing: list[bytes] = []
     last = None
     for name in entity.fields:
@@ -239,12 +242,8 @@ def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
         if type(sealed) is not Sealed or sealed[3:19] == last:
             continue  # a row's values mostly share their key
         last = sealed[3:19]
-        if _is_missing(access, last) and is_envelope(sealed):
+        key = cached.get(last)
+        unknown = key is None or people.known.get(key.subject, people.otherwise) is None
+        if unknown and is_envelope(sealed):
             missing.append(last)
     return missing
-
-
-def _is_missing(access: Access, key_id: bytes) -> bool:
-    """Whether a key isn't cached, or its person isn't known to this access."""
-    key = access.cached_keys.get(key_id)
-    return key is None or access.people.reason(key.subject) is None
