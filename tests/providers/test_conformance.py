@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from vaultlayer.errors import ConfigurationError, IntegrityError, KeyUnavailable, VaultLayerError
+from vaultlayer.keys.provider import MemoryProvider
 
 AAD = b"a place"
 
@@ -93,8 +95,7 @@ def test_a_destroyed_version_unwraps_nothing(service, provider, kek):
     assert before - timedelta(minutes=1) < gone < before + timedelta(days=31)
     for process in (provider, running, service.open()):
         assert process.versions() == [second, third]
-        with pytest.raises(KeyUnavailable):
-            process.unwrap(old, AAD)
+        assert service.unwraps_no_more(process, old, AAD)
         assert process.unwrap(new, AAD) == kek
     provider.destroy(second)
     with pytest.raises(ConfigurationError, match="oldest"):
@@ -112,3 +113,70 @@ def test_nothing_secret_is_shown(provider, kek):
         assert secret.hex() not in shown
         assert repr(secret)[2:-1] not in shown
     assert caught.value.hint
+
+
+def test_keys_dont_open_each_others_blobs(service, provider, kek):
+    """A blob of one key is not another key's, whichever of them is asked."""
+    if service.uri == "memory:":
+        other = MemoryProvider()
+    else:
+        other = service.another()
+        if not other.versions():
+            other.rotate()
+    for one, two in ((provider, other), (other, provider)):
+        with pytest.raises((IntegrityError, KeyUnavailable)):
+            two.unwrap(one.wrap(kek, AAD), AAD)
+
+
+def test_a_key_nobody_made_doesnt_wrap(service, kek):
+    """Before the first version there is none to list, and nothing of it unwraps."""
+    if service.uri == "memory:" or service.uri.startswith("local:"):
+        return  # these are made with their first version
+    provider = service.another()
+    assert provider.versions() == []
+    if not service.uri.startswith("bao"):  # transit makes a key for who may make one
+        with pytest.raises(KeyUnavailable, match="rotate provider"):
+            provider.wrap(kek, AAD)
+    first = provider.rotate()
+    assert provider.versions() == [first]
+    assert provider.version_of(provider.wrap(kek, AAD)) == first
+
+
+def test_many_threads_at_once(service, provider):
+    """Threads share a provider; each gets its own answer."""
+
+    def round_trip(number):
+        kek, aad = os.urandom(32), f"place {number}".encode()
+        return provider.unwrap(provider.wrap(kek, aad), aad) == kek
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(round_trip, range(24)))
+
+
+def test_a_forked_child_asks_for_itself(service, provider, kek):
+    """Parent and child use no connection of each other's, while both go on."""
+    blob = provider.wrap(kek, AAD)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            ok = [provider.unwrap(blob, AAD) == kek for _ in range(5)]
+            code = 0 if all(ok) and provider.unwrap(provider.wrap(kek, b"x"), b"x") == kek else 2
+        finally:
+            os._exit(code)
+    for _ in range(5):
+        assert provider.unwrap(blob, AAD) == kek
+    assert os.waitpid(child, 0)[1] == 0
+    assert provider.unwrap(blob, AAD) == kek
+
+
+def test_two_processes_rotate_at_once(service, provider, kek):
+    """Both come back with a version that is there, and both go on wrapping and unwrapping."""
+    blob = provider.wrap(kek, AAD)
+    processes = [service.open() for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda process: process.rotate(), processes))
+    assert set(made) <= set(provider.versions())
+    for process in (provider, *processes):
+        assert process.unwrap(blob, AAD) == kek
+        assert process.version_of(process.wrap(kek, AAD)) == provider.versions()[-1]
