@@ -235,7 +235,7 @@ def test_the_passphrase_is_stretched_not_stored(keyring):
     assert key_id_of(blob) != bytes(16)
 
 
-@pytest.mark.parametrize("uri", ["keyring.json", "", "bao://x", "LOCAL:keyring.json", ":x"])
+@pytest.mark.parametrize("uri", ["keyring.json", "", "none://x", "LOCAL:keyring.json", ":x"])
 def test_an_unknown_scheme_names_the_installed_ones(tmp_path, uri):
     """A URI nobody serves is refused with the list of what is installed."""
     with pytest.raises(ConfigurationError, match="no key provider serves") as caught:

@@ -84,26 +84,6 @@ def test_a_snapshot_that_cant_show_the_winner(request, database):
         assert world.process().active(late, "", [subject])[subject].key_id == winner
 
 
-def test_a_thousand_misses_one_provider_call(world):
-    """Threads that all miss one KEK while the provider is slow make one call."""
-    ids = world.new(20)
-    reader, gate = world.process(), threading.Barrier(16)
-    world.provider.calls.clear()
-    world.provider.pause.clear()
-
-    def read(number):
-        gate.wait(5)
-        with world.engine.connect() as connection:
-            return len(reader.fetch(connection, ids))
-
-    with ThreadPoolExecutor(16) as pool:
-        reads = [pool.submit(read, number) for number in range(16)]
-        time.sleep(0.2)
-        world.provider.pause.set()
-        assert [done.result(10) for done in reads] == [20] * 16
-    assert world.provider.calls == ["unwrap"]
-
-
 def test_the_cache_stands_threads_and_stays_bounded(world):
     """Readers, refreshes and evictions at once: right answers, never more than max_keys."""
     ids = world.new(60)

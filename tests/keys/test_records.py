@@ -245,6 +245,16 @@ def test_a_provider_that_gives_another_kek_is_refused(world):
             world.process().active(connection, "", [os.urandom(16)])
 
 
+def test_a_provider_that_cannot_unwrap_what_it_wraps_is_noticed_in_time(world):
+    """Nothing is sealed under a KEK before the provider has given it back."""
+    other = os.urandom(32)
+    world.provider.inner.unwrap = lambda blob, aad: other
+    with world.begin() as connection, pytest.raises(KeyUnavailable, match="another key"):
+        world.keys.active(connection, "", [os.urandom(16)])
+    with world.engine.connect() as connection:
+        assert connection.execute(select(K)).all() == []
+
+
 def test_an_unknown_state_is_refused(world):
     """A record in a state nobody knows isn't used."""
     (key_id,) = world.new()

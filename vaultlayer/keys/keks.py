@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -109,11 +110,7 @@ class Keks:
         provider, added = self.provider(row.region), state == states.ADDED
         place = (row.tenant, row.region, row.epoch, row.kek_id)
         key = self._key(row)
-        wrapped: bytes | VaultLayerError
-        try:
-            wrapped = provider.wrap(key, kek_aad(*place, added))
-        except Exception as error:
-            wrapped = _without_frames(error, provider)
+        wrapped = _wrapped(provider, key, kek_aad(*place, added))
         del key
         if isinstance(wrapped, VaultLayerError):
             raise wrapped
@@ -130,11 +127,7 @@ class Keks:
     def _new_kek(self, tenant: str, region: str, epoch: int, added: bool) -> tuple[Kek, bytes]:
         key, provider = os.urandom(KEY_BYTES), self.provider(region)
         kek_id, cipher = key_id_for(key), AESGCM(key)
-        wrapped: bytes | VaultLayerError
-        try:
-            wrapped = provider.wrap(key, kek_aad(tenant, region, epoch, kek_id, added))
-        except Exception as error:
-            wrapped = _without_frames(error, provider)
+        wrapped = _wrapped(provider, key, kek_aad(tenant, region, epoch, kek_id, added))
         del key
         if isinstance(wrapped, VaultLayerError):
             raise wrapped
@@ -166,13 +159,15 @@ class Keks:
             key = provider.unwrap(row.wrapped, kek_aad(*place, row.state == states.ADDED))
         except Exception as error:
             key = _without_frames(error, provider)
+        refused = isinstance(key, IntegrityError | KeyUnavailable)
+        if refused and row.provider != provider.name:
+            raise KeyUnavailable(
+                f"{provider.name} doesn't unwrap this KEK",
+                hint=f"it was wrapped by {row.provider}: name that in [keys] former, or restore a "
+                "backup with `vaultlayer keys restore`",
+            )
         if isinstance(key, IntegrityError):
             raise damaged()
-        if isinstance(key, KeyUnavailable) and row.provider != provider.name:
-            raise KeyUnavailable(
-                key.message,
-                hint=f"{key.hint}; it was wrapped by {row.provider}: name that in [keys] former",
-            )
         if isinstance(key, VaultLayerError):
             raise key
         if not check_key(key, row.kek_id):
@@ -189,6 +184,20 @@ def _record(connection: Connection, kek_id: bytes) -> Any:
             hint="restore vaultlayer_kek from the same backup as the other key tables",
         )
     return row
+
+
+def _wrapped(provider: KeyProvider, key: bytes, aad: bytes) -> bytes | VaultLayerError:
+    """A wrapping that was tried: nothing is sealed under what the provider doesn't give back."""
+    try:
+        wrapped = provider.wrap(key, aad)
+        if compare_digest(provider.unwrap(wrapped, aad), key):
+            return wrapped
+    except Exception as error:
+        return _without_frames(error, provider)
+    return KeyUnavailable(
+        f"the key provider {provider.name} gave back another key than it had wrapped",
+        hint="don't use it before it is repaired: what is sealed now could be lost",
+    )
 
 
 def _without_frames(error: Exception, provider: KeyProvider) -> VaultLayerError:
