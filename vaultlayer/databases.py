@@ -78,6 +78,10 @@ class Databases:
             with connection.begin():
                 yield connection
 
+    def trust(self, connection: Connection) -> None:
+        """Take the connection's database for checked."""
+        self._checked.add(connection.engine.url)
+
     def _looked_at(self, connection: Connection, check: bool) -> Connection:
         url = connection.engine.url
         if check and url not in self._checked:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, create_engine, func, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from vaultlayer.cli import key_exchange
 from vaultlayer.cli.common import ConfigOption, JsonOption, database_error, print_json
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys import states, tables
@@ -27,12 +28,9 @@ if TYPE_CHECKING:
 
 _STATES = (states.ACTIVE, states.DECRYPT_ONLY, states.ERASED)
 
-app = typer.Typer(no_args_is_help=True, help="See the keys.")
+app = typer.Typer(no_args_is_help=True, help="See, exchange and destroy keys.")
 
-
-@app.callback()
-def _keys() -> None:
-    pass  # keeps `keys status` a command of its own while it is the only one
+key_exchange.add_to(app)
 
 
 @app.command()

@@ -64,9 +64,14 @@ class _Counts:
 
 
 def erase(
-    vault: Vault, access: Access, subject_id: UUID, reason: str, session: Session | None
+    vault: Vault,
+    access: Access,
+    subject_id: UUID,
+    reason: str,
+    session: Session | None = None,
+    tenants: Sequence[str] = (),
 ) -> Receipt:
-    """See ``Subjects.erase``."""
+    """See ``Subjects.erase``; ``tenants`` are those of an erasure that is done again."""
     if not isinstance(subject_id, UUID):
         raise ConfigurationError(
             "a person is erased by their subject_id, which is a UUID",
@@ -75,7 +80,8 @@ def erase(
     at, subject = int(time.time()), subject_id.bytes
     erasure_id = uuid.uuid4()
     erasures = [
-        Erasure(erasure_id.hex, tenant, subject, at) for tenant in sorted({"", access.tenant})
+        Erasure(erasure_id.hex, tenant, subject, at)
+        for tenant in sorted({"", access.tenant, *tenants})
     ]
     destroyed: list[bytes] = []
     with _transaction(vault, session, erasures, destroyed) as connection:

@@ -109,7 +109,8 @@ class Job:
 
     def record(self, step: str, told: str, **fields: object) -> None:
         """Note a step in the report and in the log."""
-        self.report.steps.append(told)
+        if told:  # a proof stands among the proofs
+            self.report.steps.append(told)
         given = {name: value for name, value in fields.items() if value not in ("", None)}
         self.access.record("keys_changed", what=self.report.what, step=step, **given)
 

@@ -79,7 +79,7 @@ class VaultKeys(Keys):
             job.reseal(keys=True, terms=True)
             if not dry_run:
                 proof = job.report.proofs[0]
-                job.record("resealed", str(proof), left=proof.left, count=proof.of)
+                job.record("resealed", "", left=proof.left, count=proof.of)
         return job.report
 
     def epochs(self) -> list[Epoch]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from vaultlayer.access.context import acting, no_access
 from vaultlayer.lifecycle.erasure import Receipt, erase
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from vaultlayer.vault import Vault
 
 __all__ = ["Receipt", "Subjects"]
@@ -38,3 +37,27 @@ class Subjects:
         if access is None:
             raise no_access("a person was to be erased")
         return erase(self._vault, access, subject_id, reason, session)
+
+    def replay(self, *, reason: str) -> list[Receipt]:
+        """Erase again whoever a restored backup has brought back, and record it.
+
+        Of all that this audit directory remembers (docs/keys.md). The one thing that works with
+        key tables or a log that are older than the newest tombstone; afterwards everything does.
+        """
+        access = acting(None)
+        if access is None:
+            raise no_access("erasures were to be done again")
+        vault = self._vault
+        with vault.databases.keys(None, check=False) as connection:
+            missing = vault.tombstones.missing(connection)
+            vault.databases.trust(connection)
+        again: dict[bytes, list[str]] = {}
+        for erasure in missing:
+            again.setdefault(erasure.subject, []).append(erasure.tenant)
+        receipts = [
+            erase(vault, access, UUID(bytes=subject), reason, tenants=tenants)
+            for subject, tenants in again.items()
+        ]
+        with vault.databases.keys(None) as connection:
+            vault.tombstones.record_again(connection, access, vault.log)
+        return receipts

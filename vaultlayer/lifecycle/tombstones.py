@@ -19,9 +19,10 @@ import json
 import os
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect, select
+from sqlalchemy import inspect, select, update
 
 from vaultlayer.audit.files import folder, lines_backwards, unavailable
 from vaultlayer.errors import KeyUnavailable
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection
+
+    from vaultlayer.acting import Access
+    from vaultlayer.audit.log import Log
 
 NAME = "erasures.jsonl"
 BEGUN, DONE, UNDONE, SEEN = "begun", "done", "undone", "seen"
@@ -116,19 +120,36 @@ class Tombstones:
 
     def _check_log(self, rows: Iterable[Any]) -> None:
         """The record of the newest erasure that this directory's log told must be in it."""
+        newest = self._newest(rows)
+        if newest is not None and not self._is_logged(newest):
+            raise _older("audit log is", 1)
+
+    def record_again(self, connection: Connection, access: Access, log: Log) -> None:
+        """Tell the log anew of the newest erasure, where its record was lost with the log."""
+        newest = self._newest(connection.execute(select(tables.tombstone)).all())
+        if newest is None or self._is_logged(newest):
+            return
+        told = {"erasure": newest.erasure_id.hex(), "keys": 0, "values": 0, "terms": 0}
+        day = datetime.fromtimestamp(newest.erased, UTC).date().isoformat()
+        access.record("subject_erased", **told, horizon=day, again=True)
+        written, of = log.written(), tables.tombstone.c
+        if written is not None:
+            place = {"shard": written.path.stem, "seq": written.records - 1}
+            same = of.erasure_id == newest.erasure_id
+            connection.execute(update(tables.tombstone).where(same).values(place))
+
+    def _newest(self, rows: Iterable[Any]) -> Any:
         trail = self.trail
         mine = [row for row in rows if row.trail == trail]
-        if not mine:
-            return
-        newest = max(mine, key=lambda row: (row.shard, row.seq))
-        path = self._directory / "log" / f"{newest.shard}.jsonl"
+        return max(mine, key=lambda row: (row.shard, row.seq), default=None)
+
+    def _is_logged(self, row: Any) -> bool:
+        path = self._directory / "log" / f"{row.shard}.jsonl"
         last = next(lines_backwards(path), b"") if path.exists() else b""
         try:
-            is_there = json.loads(last)["seq"] >= newest.seq
+            return bool(json.loads(last)["seq"] >= row.seq)
         except (ValueError, KeyError, TypeError):
-            is_there = bool(last)  # torn by a crash just now: recovery and `audit verify` tell
-        if not is_there:
-            raise _older("audit log is", 1)
+            return bool(last)  # torn by a crash just now: recovery and `audit verify` tell
 
     def _steps(self) -> dict[tuple[str, str, bytes], tuple[Erasure, str]]:
         """Each erasure of the file with its last step."""

@@ -1,0 +1,168 @@
+"""``vaultlayer keys rotate | reseal | erase | epochs`` as an operator meets them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import sys
+import textwrap
+from contextlib import closing
+
+import pytest
+
+from vaultlayer import Principal, Vault
+from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
+
+MODELS = '''
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from vaultlayer import Equality, PersonalData, personal
+
+class Base(DeclarativeBase):
+    pass
+
+class Member(PersonalData, Base):
+    __tablename__ = "member"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = personal("contact.email", search=Equality("email"), unique=True)
+'''
+SETTINGS = '''
+[vault]
+database = "sqlite:///app.db"
+policies = "policies"
+models = ["club_models"]
+[keys]
+provider = "local:keyring.json"
+ttl = 0.1
+backup_days = 0
+[audit]
+directory = "audit"
+'''
+
+
+@pytest.fixture
+def club(tmp_path, policies, settings_of_nobody, monkeypatch):
+    """Two members in app.db, and settings that name the models; gives the ids of the members."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.orm import Session
+
+    monkeypatch.setenv("VAULTLAYER_PASSPHRASE", "correct horse")
+    (tmp_path / "club_models.py").write_text(textwrap.dedent(MODELS))
+    (tmp_path / "vaultlayer.toml").write_text(SETTINGS)
+    shutil.copytree(policies, tmp_path / "policies")
+    keyring = tmp_path / "keyring.json"
+    LocalKeyring.create(keyring, "correct horse", kdf_for_tests=WEAK_KDF_FOR_TESTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("club_models", None)
+    import club_models
+
+    engine = create_engine("sqlite:///app.db")
+    club_models.Base.metadata.create_all(engine)
+    with Vault.open() as vault, Session(engine) as session:
+        vault.create_tables(engine)
+        vault.attach(session)
+        members = [club_models.Member(email=f"{name}@example.com") for name in ("ada", "bob")]
+        with vault.access(Principal("app", roles=["service"]), purpose="provide_service"):
+            session.add_all(members)
+            session.commit()
+            ids = [member.subject_id for member in members]
+    yield ids
+    club_models.Base.registry.dispose()
+    engine.dispose()
+    sys.modules.pop("club_models", None)
+
+
+@pytest.mark.parametrize("what", ["provider", "kek", "subject", "index"])
+def test_rotate_ends_with_proof(club, vaultlayer, what):
+    """In words and in JSON; exit code 0; not wider than a terminal."""
+    told = vaultlayer("keys", "rotate", what)
+    assert (told.returncode, told.stderr) == (0, "")
+    proof = told.stdout.splitlines()[-1]
+    assert proof.startswith("Proof: 0 of ")
+    assert max(map(len, told.stdout.splitlines())) <= 80
+    report = json.loads(vaultlayer("keys", "rotate", what, "--json").stdout)
+    assert report["ok"]
+    assert [each["left"] for each in report["proofs"]] == [0]
+
+
+def test_damage_is_a_finding(club, vaultlayer):
+    """Exit code 1, and the remedy."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine("sqlite:///app.db")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE member SET email = zeroblob(60) WHERE id = 1"))
+    engine.dispose()
+    told = vaultlayer("keys", "reseal")
+    assert told.returncode == 1
+    assert "open under no key" in told.stdout
+
+
+def test_a_dry_run_of_each(club, vaultlayer, tmp_path):
+    """Not a byte of the members or the keys changes (the log's head in the database may)."""
+    before = dump(tmp_path)
+    for words in (
+        ("rotate", "provider"), ("rotate", "kek"), ("rotate", "subject"), ("rotate", "index"),
+        ("reseal",), ("erase", club[0]), ("erase", "--replay"),
+    ):  # fmt: skip
+        assert vaultlayer("keys", *words, "--dry-run").returncode == 0, words
+    assert dump(tmp_path) == before
+
+
+def dump(folder):
+    names = ("member", "vaultlayer_kek", "vaultlayer_subject_key", "vaultlayer_index_root")
+    with closing(sqlite3.connect(folder / "app.db")) as database:
+        return [database.execute(f"SELECT * FROM {name}").fetchall() for name in names]
+
+
+def test_erase_and_the_end_of_an_epoch(club, vaultlayer):
+    """The receipt tells the horizon; the epoch is destroyed when nothing needs it any more."""
+    told = vaultlayer("keys", "erase", club[0], "--reason", "article 17", "--json")
+    (receipt,) = json.loads(told.stdout)["receipts"]
+    assert (receipt["keys"], receipt["values"], receipt["terms"]) == (1, 1, 1)
+    assert receipt["subject_id"] == str(club[0])
+    refused = vaultlayer("keys", "epochs", "--destroy", "1")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "protects" in refused.stderr
+    assert vaultlayer("keys", "rotate", "kek").returncode == 0
+    assert vaultlayer("keys", "epochs", "--destroy", "1", "--dry-run").returncode == 0
+    ended = vaultlayer("keys", "epochs", "--destroy", "1")
+    assert ended.returncode == 0, ended.stderr
+    assert "epoch 1: erased" in ended.stdout
+    assert "gone for good" in ended.stdout
+    listed = json.loads(vaultlayer("keys", "epochs", "--json").stdout)["epochs"]
+    assert [epoch["state"] for epoch in listed] == ["erased", "active"]
+    status = json.loads(vaultlayer("keys", "status", "--json").stdout)
+    assert status["subject_keys"]["erased"] == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rotate", "subject", "--role", "support"),
+        ("rotate", "lock"),
+        ("rotate", "subject", "--models", "no.such.module"),
+        ("erase",),
+        ("epochs", "--destroy", "7"),
+    ],
+)
+def test_what_is_refused(club, vaultlayer, words):
+    """A role that may not, a key that isn't, a module that isn't: exit code 2, no traceback."""
+    told = vaultlayer("keys", *words)
+    assert told.returncode == 2
+    assert "Traceback" not in told.stderr
+
+
+def test_a_restored_backup_is_told_and_replayed(club, vaultlayer, tmp_path):
+    """The database from before the erasure: exit code 3 and the remedy, which then works."""
+    backup = (tmp_path / "app.db").read_bytes()
+    assert vaultlayer("keys", "erase", club[0]).returncode == 0
+    (tmp_path / "app.db").write_bytes(backup)
+    refused = vaultlayer("keys", "rotate", "kek")
+    assert refused.returncode == 3
+    assert "keys erase --replay" in refused.stderr
+    told = vaultlayer("keys", "erase", "--replay")
+    assert told.returncode == 0, told.stderr
+    assert f"Erased {club[0]}" in told.stdout
+    assert vaultlayer("keys", "rotate", "kek").returncode == 0
+    assert vaultlayer("keys", "erase", "--replay").stdout == "Nobody to erase again.\n"
