@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.context import CURRENT, PINNED
 from vaultlayer.audit.event import trace_id as current_trace
+from vaultlayer.audit.slots import texts
 from vaultlayer.deciding import NOBODY, Deciding
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm import batch, loading
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from vaultlayer.access.principal import Principal
     from vaultlayer.keys.keyring import SubjectKey
+    from vaultlayer.orm.field import Field
     from vaultlayer.privacy.elevation import Elevation
     from vaultlayer.vault import Vault
 
@@ -40,6 +42,7 @@ class Access(Deciding):
         "_token",
         "_trace",
         "cached_keys",
+        "decoys",
     )
 
     def __init__(
@@ -62,6 +65,7 @@ class Access(Deciding):
         self.snapshot = vault.snapshot
         self.cached_keys: dict[bytes, SubjectKey] = vault.keys.cached
         self.journal = vault.journal
+        self.decoys: set[bytes] = vault.audit.honeytokens.marked  # subjects nobody should open
         self._ends, self._over = _deadline(principal), "token_expired"
         self.closed = True
         self.begin()
@@ -172,6 +176,11 @@ class Access(Deciding):
         """Write an event of this access into the log now; AuditUnavailable when it can't be."""
         told = self.journal._accesses[self._records()].context
         self.vault.log.write(event, **told, **fields)
+
+    def alarm(self, field: Field, ref: bytes) -> None:
+        """Tell at once that a decoy is being opened; AuditUnavailable, and it stays closed."""
+        told = {"entity": field.entity, "fields": [field.name], "refs": texts([ref])}
+        self.record("alarm", alarm="honeytoken", **told)
 
     def _records(self) -> int:
         if self._number is None:

@@ -15,6 +15,7 @@ from vaultlayer.audit.verify import Report, verify
 from vaultlayer.errors import ConfigurationError, KeyErased, KeyUnavailable
 from vaultlayer.keys.states import ERASED
 from vaultlayer.keys.tables import subject_key
+from vaultlayer.privacy.honeytokens import Honeytokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -37,6 +38,7 @@ class Audit:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self.honeytokens: Honeytokens = Honeytokens(vault, ttl=vault.settings.key_ttl)
         self.progress: Callable[[int, int], None] = lambda *_: None
 
     def verify(self) -> Report:

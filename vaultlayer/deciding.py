@@ -128,7 +128,8 @@ class Deciding:
         self.begin()
 
     def meet(self, connection: Connection, keys: Iterable[SubjectKey]) -> None:
-        """Bring in what is known of the people that these keys belong to."""
+        """Bring in what is known of the people that these keys belong to, and the decoys."""
+        self.vault.audit.honeytokens.look(connection)
         purpose = self.snapshot.bundle.purposes.get(self.purpose)
         if purpose is None:
             return

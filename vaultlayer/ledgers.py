@@ -29,6 +29,13 @@ standing = Table(
     sqlite_with_rowid=False,  # one tree to search instead of two
 )
 
+honeytoken = Table(
+    "vaultlayer_honeytoken",
+    metadata,
+    Column("subject", tables._Id, primary_key=True),
+    Column("created", tables._Seconds, nullable=False),
+)
+
 elevation = Table(
     "vaultlayer_elevation",
     metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ def locate(
         raise damaged()
     if access.people.known.get(subject, access.people.otherwise) != "":
         _ask_about(access, field, row, envelope, subject)
+    if subject in access.decoys:
+        access.alarm(field, key.log_ref)
     if not entity.is_composite and envelope[:3] == PLAIN_HEADER:
         return key, SUBJECT_HEAD + subject + PLAIN_ITEM
     if entity.tenant_key is not None:
@@ -141,10 +144,7 @@ def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKe
     session = state.session if state is not None else None
     key_ids = {wanted}
     if session is not None and state is not None:
-        for key_id in _around(session, state, access):
-            key_ids.add(key_id)
-            if len(key_ids) >= BATCH:
-                break
+        key_ids.update(islice(_around(session, state, access), BATCH - 1))
     try:
         return fetch(access, session, key_ids)[wanted]
     except (IntegrityError, KeyErased, KeyUnavailable):
