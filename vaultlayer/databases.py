@@ -20,6 +20,8 @@ class Databases:
 
     def __init__(self, key_database: str | None, check: Callable[[Connection], None]) -> None:
         self.engine: Engine | None = None  # the application's, once it is attached
+        self._named: Engine | None = None
+        self._async_url: URL | None = None  # where only an async one is attached
         self._key_database = key_database
         self._check = check
         self._checked: set[URL] = set()
@@ -32,6 +34,19 @@ class Databases:
         bind = getattr(bind, "sync_engine", bind)
         if isinstance(bind, Engine) and not bind.dialect.is_async:
             self.engine = bind
+        elif isinstance(bind, Engine):
+            self._async_url = bind.url
+
+    def own(self) -> tuple[Engine | None, URL | None]:
+        """The engine of the vault's own tables; else the URL to reach them by, asynchronously."""
+        if self.engine is not None:
+            return self.apart(self.engine) or self.engine, None
+        url = make_url(self._key_database) if self._key_database else self._async_url
+        if url is not None and not url.get_dialect().is_async:
+            self._named = self._named or create_engine(url, hide_parameters=True)
+            return self._named, None
+        in_memory = url is not None and url.get_backend_name() == "sqlite" and not url.database
+        return None, None if in_memory else url
 
     def apart(self, engine: Engine) -> Engine | None:
         """The engine of the key tables when they live in another database than ``engine``'s."""

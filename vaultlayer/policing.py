@@ -13,21 +13,22 @@ from vaultlayer.errors import ConfigurationError, PolicyError
 from vaultlayer.orm.field import DECLARED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vaultlayer.access.snapshot import Snapshot
     from vaultlayer.audit.log import Log
     from vaultlayer.settings import Settings
+    from vaultlayer.vault import Vault
 
 STORED = "database:"  # [vault] policies: in the database that [vault] database names
 
 
-def open_policies(
-    settings: Settings, tell: Callable[[str, Snapshot, PolicyError | None], None]
-) -> Policies:
+def open_policies(settings: Settings, vault: Vault) -> Policies:
     """The policies that ``[vault] policies`` names; PolicyError when they aren't good."""
     return Policies(
-        source_of(settings), max_age=settings.policy_max_age, check=misspelt, tell=tell
+        source_of(settings),
+        max_age=settings.policy_max_age,
+        check=misspelt,
+        permit=lambda wanted: vault.governing.permit(wanted),
+        tell=lambda *change: vault.policies_changed(*change),
     )
 
 

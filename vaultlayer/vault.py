@@ -13,15 +13,14 @@ from vaultlayer import policing
 from vaultlayer.access.principal import Principal
 from vaultlayer.access.tokens import Verifier, verifier
 from vaultlayer.acting import Access
-from vaultlayer.audit import heads_database as log_tables
 from vaultlayer.audit.sinks.opening import open_sinks
 from vaultlayer.audit.trail import Trail
 from vaultlayer.auditing import Audit
 from vaultlayer.databases import Databases
 from vaultlayer.declare import PersonalData
 from vaultlayer.errors import ConfigurationError
+from vaultlayer.governing import Governing
 from vaultlayer.keys.provider import MemoryProvider, open_providers
-from vaultlayer.ledgers import metadata
 from vaultlayer.lifecycle.key_keeping import VaultKeys
 from vaultlayer.lifecycle.models import import_models
 from vaultlayer.lifecycle.subjects import Subjects
@@ -55,7 +54,7 @@ class Vault:
 
     def __init__(self, settings: Settings, provider: KeyProvider | Providers) -> None:
         self.settings = settings
-        self.policies: Policies = policing.open_policies(settings, self._policies_changed)
+        self.policies: Policies = policing.open_policies(settings, self)
         self.keys: VaultKeys = VaultKeys(
             self, provider, ttl=settings.key_ttl, kek_ttl=settings.kek_ttl, region=settings.region
         )
@@ -72,6 +71,7 @@ class Vault:
         self._trail = Trail(settings, log_provider, open_sinks(settings))
         self.log = self._trail.log
         self.journal = self._trail.journal
+        self.governing: Governing = Governing(self.databases, self.log, settings)
         self.audit: Audit = Audit(self)
         self.watch: Watch = Watch.open(settings.watch)
         self.watch.on(KEY, self._forget_keys)
@@ -135,8 +135,7 @@ class Vault:
 
     def create_tables(self, bind: Engine | Connection) -> None:
         """Create the vault's own tables where they are missing."""
-        for own in (metadata, log_tables.metadata):
-            own.create_all(self.databases.apart(bind.engine) or bind)
+        self.governing.create_tables(bind, self.policies)
 
     def access(
         self,
@@ -175,6 +174,8 @@ class Vault:
                 "an access needs a purpose",
                 hint="name one of purposes.toml: vault.access(principal, purpose=...)",
             )
+        if not self.governing.settled:
+            self.governing.settle(self.policies)
         access = Access(
             self,
             speaker,
@@ -196,7 +197,7 @@ class Vault:
         return self.policies.snapshot
 
     def reload_policy(self) -> None:
-        """Read ``policies/`` anew. A bad bundle raises PolicyError, and the good one stays."""
+        """Read ``policies/`` anew. PolicyError: it is bad or not due yet; the good one stays."""
         self.policies.reload()
         self.watch.publish(POLICY, self.snapshot.digest)
 
@@ -228,7 +229,7 @@ class Vault:
         with self.key_connection(None) as keys_on:
             return self.keys.index_keys(keys_on, tenant, "", purpose, "mask/hash/1")[0]
 
-    def _policies_changed(self, change: str, now: Snapshot, error: PolicyError | None) -> None:
+    def policies_changed(self, change: str, now: Snapshot, error: PolicyError | None) -> None:
         policing.record(self.log, change, now, error)
         self._look_again()
 

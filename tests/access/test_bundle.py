@@ -69,7 +69,7 @@ def test_the_digest_is_what_its_docstring_says(starter: Path) -> None:
     digest = hashlib.sha256()
     for name in (
         "categories.toml", "model.conf", "notice.md", "processors.toml", "purposes.toml",
-        "roles.csv",
+        "roles.csv", "version.toml",
     ):  # fmt: skip
         for part in (name.encode(), (starter / name).read_bytes()):
             digest.update(len(part).to_bytes(8, "big"))
@@ -102,6 +102,7 @@ def test_what_decides_nothing_may_be_missing(folder: Path) -> None:
         (folder / name).unlink()
     bundle = read_bundle(folder)
     assert (bundle.tests, dict(bundle.processors), bundle.notice) == ((), {}, "")
+    assert bundle.version.number == 1
 
 
 @pytest.mark.parametrize("name", FILES)

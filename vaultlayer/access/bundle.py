@@ -13,6 +13,8 @@ from vaultlayer.access.lines import refuse
 from vaultlayer.access.processors import FILE as PROCESSORS
 from vaultlayer.access.processors import parse_processors
 from vaultlayer.access.rules import Emergency, Link, Rule, parse_rules
+from vaultlayer.access.versions import FILE as VERSION
+from vaultlayer.access.versions import Version, parse_version
 from vaultlayer.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 MODEL, NOTICE = "model.conf", "notice.md"
 REQUIRED = (words.CATEGORIES, MODEL, words.PURPOSES, ROLES)
 # What a decision depends on, and what people are told; the tests say what is expected of it.
-DIGESTED = (*REQUIRED, PROCESSORS, NOTICE)
+DIGESTED = (*REQUIRED, PROCESSORS, NOTICE, VERSION)
 FILES = (*DIGESTED, words.TESTS)
 MOST_BYTES = 8 << 20  # of one file: 10,000 rules have less than a tenth of that
 
@@ -60,6 +62,8 @@ class Bundle:
     emergencies: tuple[Emergency, ...] = ()
     processors: Mapping[str, Processor] = field(default_factory=dict)
     notice: str = ""
+    version: Version = field(default_factory=Version)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def lineage(self, category: str) -> tuple[str, ...]:
         """A declared category, its parent, and so on up."""
@@ -100,8 +104,9 @@ def bundle_of(files: Mapping[str, bytes]) -> Bundle:
     purposes = words.parse_purposes(text[words.PURPOSES], categories)
     roles = parse_rules(text[ROLES], categories, purposes)
     _check_regions(roles.rules, purposes)
+    digested = {name: files[name] for name in DIGESTED if name in files}
     return Bundle(
-        digest=_digest({name: files[name] for name in DIGESTED if name in files}),
+        digest=_digest(digested),
         rules=roles.rules,
         links=roles.links,
         categories=MappingProxyType(categories),
@@ -112,6 +117,8 @@ def bundle_of(files: Mapping[str, bytes]) -> Bundle:
             parse_processors(text.get(PROCESSORS, ""), categories, purposes)
         ),
         notice=text.get(NOTICE, ""),
+        version=parse_version(text.get(VERSION, "")),
+        files=MappingProxyType(digested),
     )
 
 

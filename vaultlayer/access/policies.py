@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vaultlayer.access.source import Source
 
 EVERY = 1.0  # seconds between two looks at the source
+AGAIN = 60.0  # until a version that may not take effect yet is asked for again
 _ATTEMPTS = 3  # to read files that are being written
 _logger = logging.getLogger("vaultlayer")
 
@@ -34,6 +35,7 @@ class Policies:
     Any number of threads may look; one of them reads, the others go on with what there is.
 
     :param check: what else is wrong with a snapshot, such as rules that don't fit the models.
+    :param permit: raises PolicyError for a good snapshot that may not take effect, or not yet.
     :param tell: called with "loaded" or "refused", the snapshot in force, and the refusal.
     """
 
@@ -43,17 +45,21 @@ class Policies:
         *,
         max_age: float,
         check: Callable[[Snapshot], Iterable[Finding]] = lambda _: (),
+        permit: Callable[[Snapshot], None] = lambda _: None,
         tell: Callable[[str, Snapshot, PolicyError | None], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._max_age = max_age
         self._check = check
+        self._permit = permit
         self._tell = tell
         self._clock = clock
         self._reading = threading.Lock()
         self._hurry = False
         self._refused: Any = None  # the stamp of a bad bundle, which is not read again
+        self._waiting: Any = None  # the stamp of a good one that may not take effect yet
+        self._ask_again = 0.0
         self._trouble = ""  # what was told of last
         self._stamp, self.snapshot = self._read()
         self._last = self._stamp  # what the last look saw
@@ -94,6 +100,14 @@ class Policies:
         """Have the next look ask at once, and take up what it finds; safe in a signal handler."""
         self._hurry, self._next = True, 0.0
 
+    def hold(self, snapshot: Snapshot) -> None:
+        """Enforce this one, the version in force, while the source's own may not take effect."""
+        if snapshot is not self.snapshot:
+            with self._reading:
+                self._wait_with(self._stamp)
+                self._stamp, self.snapshot = None, snapshot
+            self._tell("loaded", snapshot, None)
+
     def heard(self, _: str) -> None:
         """Another process says that the policies changed."""
         self.soon()
@@ -105,14 +119,24 @@ class Policies:
         self._last, self._hurry = stamp, False
         if stamp == self._stamp:
             self._confirmed, self._trouble = self._clock(), ""
+        elif stamp == self._waiting:
+            self._confirmed = self._clock()
+            if self._confirmed >= self._ask_again:
+                self._load()
         elif lasting and stamp != self._refused:
             self._refused = stamp
             self._load()
 
     def _load(self) -> None:
-        self._stamp, self.snapshot = self._read()
+        stamp, snapshot = self._read()
+        self._wait_with(stamp)
+        self._permit(snapshot)
+        self._stamp, self.snapshot, self._waiting = stamp, snapshot, None
         self._confirmed, self._refused, self._trouble = self._clock(), None, ""
         self._say("loaded")
+
+    def _wait_with(self, stamp: Any) -> None:
+        self._waiting, self._ask_again = stamp, self._clock() + AGAIN
 
     def _read(self) -> tuple[Any, Snapshot]:
         for _ in range(_ATTEMPTS):

@@ -48,9 +48,7 @@ def parse_processors(
     }
 
 
-def _processor(
-    table: Table, categories: Collection[str], purposes: Collection[str]
-) -> Processor:
+def _processor(table: Table, categories: Collection[str], purposes: Collection[str]) -> Processor:
     processor = Processor(
         name=table.name,
         words=table.text("words"),

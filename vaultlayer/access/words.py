@@ -167,5 +167,3 @@ def _test(table: Table, categories: Collection[str], purposes: Collection[str]) 
     if not all(is_name(name) for name in (test.role, test.field or test.category)):
         raise table.refuse("role or field is not a name", f"a name is {ALLOWED}")
     return test
-
-
