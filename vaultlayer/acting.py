@@ -10,7 +10,7 @@ from vaultlayer.audit.event import trace_id as current_trace
 from vaultlayer.audit.slots import texts
 from vaultlayer.deciding import NOBODY, Deciding
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.orm import batch, loading
+from vaultlayer.orm import batch, fetching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -152,7 +152,7 @@ class Access(Deciding):
         Needed only with AsyncSession, for rows that were loaded before the access began:
         ``await session.run_sync(lambda _: access.prefetch(rows))``.
         """
-        loading.prefetch(self, batch.as_rows(rows))
+        fetching.prefetch(self, batch.as_rows(rows))
 
     def can(self, attribute: Any, of: Any = None, *, action: str = "read") -> bool:
         """Whether the access may do this, masked readings included; nothing is opened for it.

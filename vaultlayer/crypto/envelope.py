@@ -11,8 +11,8 @@ is never taken for an envelope. Normative text: ``docs/format.md``.
 
 from __future__ import annotations
 
-import hmac
 import os
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -34,6 +34,14 @@ MAX_PLAINTEXT = 2**30
 _MAGIC = b"\xf9"
 _SUITE = b"\x01"
 _KEY_BYTES = 32
+_BLOCK_BYTES = 64
+
+# HMAC-SHA-256 (RFC 2104) of a 32-byte key, written out: every cold key needs one, and
+# hmac.digest takes more than twice as long. The tests hold it against that one.
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
+_INNER_REST = b"\x36" * (_BLOCK_BYTES - _KEY_BYTES) + b"vaultlayer/v1/key-id"
+_OUTER_REST = b"\x5c" * (_BLOCK_BYTES - _KEY_BYTES)
 NONCE_BYTES = 12
 _HEADERS = {flags: _MAGIC + _SUITE + bytes([flags]) for flags in range(4)}
 
@@ -55,7 +63,8 @@ def key_id_for(key: bytes) -> bytes:
         raise ConfigurationError(
             f"a subject key has 32 bytes, not {length}", hint="Make keys with os.urandom(32)."
         )
-    return hmac.digest(key, b"vaultlayer/v1/key-id", "sha256")[:16]
+    inner = sha256(key.translate(_INNER_PAD) + _INNER_REST).digest()
+    return sha256(key.translate(_OUTER_PAD) + _OUTER_REST + inner).digest()[:16]
 
 
 def seal(

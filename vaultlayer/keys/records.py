@@ -100,38 +100,26 @@ def open_subject_keys(
 
     ``keks`` has the KEK of each. IntegrityError when any part of a record was changed.
     """
-    return {
-        key_id: _open_subject_key(
-            keks[kek_id], state, wrapped, key_id, tenant, subject, generation, expires
-        )
-        for state, kek_id, wrapped, key_id, tenant, subject, generation in rows
-    }
-
-
-def _open_subject_key(
-    kek: Kek,
-    state: str,
-    wrapped: bytes,
-    key_id: bytes,
-    tenant: str,
-    subject: bytes,
-    generation: int,
-    expires: float,
-) -> SubjectKey:
-    # open_wrapped() written out: a batch of cold keys spends its time here
-    material = b""
-    try:
-        if wrapped[:3] == PLAIN_HEADER and wrapped[_KEK_ID] == kek.kek_id:
-            place = subject_key_aad(tenant, subject, key_id, generation, state)
-            material = kek.cipher.decrypt(wrapped[19:31], wrapped[31:], place + PLAIN_ITEM)
-    except (TypeError, ValueError, InvalidTag):
-        pass
-    key = material[:KEY_BYTES]
-    if len(material) == _MATERIAL and compare_digest(key_id_for(key), key_id):
-        log_ref = material[KEY_BYTES:]
-        return SubjectKey(key_id, tenant, subject, log_ref, AESGCM(key), expires, kek.region)
-    del material, key
-    raise damaged()
+    opened: dict[bytes, SubjectKey] = {}
+    material = key = b""
+    try:  # open_wrapped() written out: a batch of cold keys spends its time here
+        for state, kek_id, wrapped, key_id, tenant, subject, generation in rows:
+            kek = keks[kek_id]
+            if wrapped[:19] != PLAIN_HEADER + kek_id:
+                raise damaged()
+            place = subject_key_aad(tenant, subject, key_id, generation, state) + PLAIN_ITEM
+            material = kek.cipher.decrypt(wrapped[19:31], wrapped[31:], place)
+            key = material[:KEY_BYTES]
+            if len(material) != _MATERIAL or not compare_digest(key_id_for(key), key_id):
+                raise damaged()
+            log_ref = material[KEY_BYTES:]
+            opened[key_id] = SubjectKey(
+                key_id, tenant, subject, log_ref, AESGCM(key), expires, kek.region
+            )
+    except (TypeError, ValueError, InvalidTag, IntegrityError):
+        del material, key  # a traceback that shows locals must not show them
+        raise damaged() from None
+    return opened
 
 
 def check_erased(

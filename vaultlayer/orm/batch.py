@@ -10,7 +10,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from vaultlayer import read_path
 from vaultlayer.errors import UnsupportedQuery
-from vaultlayer.orm import loading
+from vaultlayer.orm import fetching
 from vaultlayer.orm.attribute import personal_field
 from vaultlayer.orm.entity import entity_of
 from vaultlayer.sealed import Unsealed
@@ -49,7 +49,7 @@ def reveal(access: Access, rows: Any, attributes: Sequence[Any]) -> list[tuple[A
 
 def open_cells(access: Access, session: Session, cells: Sequence[SealedCell]) -> list[Any]:
     """The opened values of selected cells, in their order; keys in one statement."""
-    loading.fetch_missing(access, session, [cell.sealed for cell in cells])
+    fetching.fetch_missing(access, session, [cell.sealed for cell in cells])
     by_field: dict[tuple[Entity, Field], list[int]] = defaultdict(list)
     for position, cell in enumerate(cells):
         by_field[cell.entity, cell.field].append(position)
@@ -68,7 +68,7 @@ def _fetch_keys(access: Access, instances: Sequence[Any], field: Field) -> None:
     key = field.key
     values = [instance.__dict__.get(key) for instance in instances]
     if values:
-        loading.fetch_missing(access, object_session(instances[0]), values)
+        fetching.fetch_missing(access, object_session(instances[0]), values)
 
 
 def as_rows(rows: Any) -> list[Any]:
@@ -125,6 +125,6 @@ def deny_reason(access: Access, attribute: Any, of: Any, action: str) -> str | N
         return None
     if entity.tenant_key is not None and entity.tenant_of(row) != access.tenant:
         return "tenant"
-    loading.prefetch(access, [of])
+    fetching.prefetch(access, [of])
     subject = getattr(of, entity.subject_key)
     return access.people.reason(subject.bytes) or None

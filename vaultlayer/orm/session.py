@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
 from vaultlayer.errors import ConfigurationError, VaultLayerError
-from vaultlayer.orm import batch, bulk, columns, flush, gate, loading
+from vaultlayer.orm import batch, bulk, columns, fetching, flush, gate
 from vaultlayer.write_path import seal_rows
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _send_sealed(state: ORMExecuteState, parameters: Any) -> Any:
 
 
 def _prefetched(access: Access, session: Session, rows: list[Any]) -> list[Any]:
-    loading.prefetch_session(access, session)
+    fetching.prefetch_session(access, session)
     return rows
 
 
