@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ class Log:
     ) -> None:
         self.directory = Path(directory)
         self.sinks = sinks or Sinks()
+        self.told: Counter[tuple[str, str, str]] = Counter()  # values by event, decision, code
         self.sinks.report_to(self._report)
         self.before_use: Callable[[], None] = _nothing  # asked by ``check``; may refuse
         self._power = durability == "power"
@@ -78,7 +80,7 @@ class Log:
         log = cls.__new__(cls)
         log.directory, log._power, log.before_use = Path(directory), True, _nothing
         log._closed = log._failed = ""
-        log.sinks = Sinks()
+        log.sinks, log.told = Sinks(), Counter()
         log.release()
         log._shard, log.torn = resumed
         return log
@@ -129,8 +131,13 @@ class Log:
 
     def write_all(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Record several events in one write: all of them, or none and ``AuditUnavailable``."""
+        events = list(events)
         with self._guard:
             self._start().append(events)
+            for event in events:
+                if "decision" in event:
+                    kind = event["event"], event["decision"], event.get("reason_code", "")
+                    self.told[kind] += event.get("count", 0)
 
     def announce(self, context: Mapping[str, Any]) -> None:
         """Where a sink is required: have it know of an access before that opens anything."""

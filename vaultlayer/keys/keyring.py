@@ -71,6 +71,7 @@ class Keys:
         if not isinstance(providers, Providers):
             providers = Providers(providers, regions=regions)
         self._at_hand = SubjectKeys(max_keys, clock)
+        self.opened = 0  # records unwrapped, for the metrics
         self.cached: dict[bytes, SubjectKey] = self._at_hand.cached
         self._ttl = ttl
         self._clock = clock
@@ -223,6 +224,7 @@ class Keys:
         }
         keys = open_subject_keys(usable, keks, self._clock() + self._ttl)
         self._at_hand.keep(keys, forgotten)
+        self.opened += len(keys)
         if len(usable) < len(rows):
             for state, kek_id, *record in rows:
                 if state == states.ERASED:
