@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -211,25 +213,25 @@ def test_an_index_that_lies_makes_no_record_up(write_log, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be")
-def test_a_copy_one_may_only_read_can_be_asked(write_log, tmp_path):
+def test_a_copy_one_may_only_read_can_be_asked(write_log):
     """An auditor's copy: the index is then a temporary one."""
-    refs = write_log(tmp_path / "copy", 200, people=5)
-    tmp_path.chmod(0o755)
-    for path in [tmp_path, *tmp_path.parents][:4]:
-        path.chmod(path.stat().st_mode | 0o055)
-    program = f"""if 1:
-        import os, sys
-        os.setuid(65534)
-        from pathlib import Path
-        from vaultlayer.audit.query.index import Index
-        from vaultlayer.audit.query import questions
-        with Index(Path({str(tmp_path / "copy")!r})) as index:
-            print(questions.who_read(index, [bytes.fromhex({refs[0].hex()!r})])["total"])
-    """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    expected = sum(texts(refs[:1])[0] in r["refs"] for r in brute(tmp_path / "copy"))
-    assert told.stdout.strip() == str(expected), told.stderr
-    assert not (tmp_path / "copy" / FILE).exists()
+    with TemporaryDirectory() as name:
+        copy = Path(name, "copy")
+        refs = write_log(copy, 200, people=5)
+        copy.parent.chmod(0o755)
+        program = f"""if 1:
+            import os, sqlite3
+            from pathlib import Path
+            from vaultlayer.audit.query.index import Index
+            from vaultlayer.audit.query import questions
+            os.setuid(65534)
+            with Index(Path({str(copy)!r})) as index:
+                print(questions.who_read(index, [bytes.fromhex({refs[0].hex()!r})])["total"])
+        """
+        told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        expected = sum(texts(refs[:1])[0] in r["refs"] for r in brute(copy))
+        assert told.stdout.strip() == str(expected), told.stderr
+        assert not (copy / FILE).exists()
 
 
 def test_several_processes_may_ask_at_once(write_log, tmp_path):
