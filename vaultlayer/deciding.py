@@ -91,9 +91,7 @@ class Deciding:
 
         The paths ask this for a denied grant, and whenever the deadline has passed.
         """
-        if self.deadline <= time.monotonic() < self._ends:
-            self.vault.policies.look()
-            self.forget()
+        if self.renew():
             grant = self.grant(grant.field, grant.action)
         if grant.denied:
             raise self.refused(grant.field, grant.action, grant.reason, refs)
@@ -119,6 +117,14 @@ class Deciding:
         """Have the next reading or writing ask what holds now; any thread may."""
         self.deadline = 0.0
         self.last = NOBODY
+
+    def renew(self) -> bool:
+        """Know nothing any more where the deadline has passed, unless the access is over too."""
+        if not self.deadline <= time.monotonic() < self._ends:
+            return False
+        self.vault.policies.look()
+        self.forget()
+        return True
 
     def forget(self) -> None:
         """Drop what was decided: the policy was reloaded, or something of a person changed."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, select
 
+from vaultlayer.forks import in_child
 from vaultlayer.ledgers import standing
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Standing:
         self._people: dict[str, People] = {}
         self.changes = 0  # how many were heard of: no view begun before one outlasts it
         self._newest: dict[tuple[bytes, str], tuple[int, str]] = {}  # written by this process
+        in_child(self._forked)
 
     def remembered(self, purpose: str) -> People:
         """What is known without asking; somebody who knows nothing, where it has grown old."""
@@ -120,6 +122,10 @@ class Standing:
             self._people.clear()
             self.changes += 1
         self._changed()
+
+    def _forked(self) -> None:
+        """In a forked child: whoever held the lock is not there."""
+        self._lock = Lock()
 
     def _begin(self, connection: Connection, purpose: Purpose) -> People:
         """A fresh view. Where only few people are an exception, they are all of it."""

@@ -16,6 +16,7 @@ from vaultlayer.access.bundle import bundle_of
 from vaultlayer.access.check import failed_tests
 from vaultlayer.access.snapshot import Snapshot
 from vaultlayer.errors import PolicyError
+from vaultlayer.forks import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,6 +66,7 @@ class Policies:
         self._last = self._stamp  # what the last look saw
         self._confirmed = self._clock()
         self._next = self._confirmed + EVERY
+        in_child(self._forked)
 
     @property
     def fresh_until(self) -> float:
@@ -112,6 +114,11 @@ class Policies:
         """Another process says that the policies changed."""
         self.soon()
         self.look()
+
+    def _forked(self) -> None:
+        """In a forked child: whoever held a lock is not there."""
+        self._reading = threading.Lock()
+        self.snapshot.forked()
 
     def _look(self) -> None:
         stamp = self._source.stamp()

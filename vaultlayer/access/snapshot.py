@@ -132,6 +132,10 @@ class Snapshot:
         with self._lock:
             return None if self._refusal(question) else self._ruling(question).rule
 
+    def forked(self) -> None:
+        """In a forked child: whoever held the lock is not there."""
+        self._lock = threading.Lock()
+
     def _first(self, question: Question) -> Decision:
         with self._lock:
             answer = self._decide(question)

@@ -68,6 +68,7 @@ def lacks_greenlet(error: Exception) -> bool:
 
 def prefetch(access: Access, rows: Sequence[Any]) -> None:
     """Fetch the missing keys of these rows, in statements of 1,000."""
+    access.renew()
     key_ids = {key_id for row in rows for key_id in _missing(access, instance_state(row))}
     if key_ids:
         fetch(access, object_session(rows[0]), key_ids)
@@ -76,6 +77,7 @@ def prefetch(access: Access, rows: Sequence[Any]) -> None:
 def fetch_missing(access: Access, session: Session | None, values: Iterable[Any]) -> None:
     """Fetch the keys of the sealed ones among these values that aren't cached, and who isn't
     known."""
+    access.renew()
     cached, people = access.cached_keys, access.people
     absent = [
         sealed
@@ -93,6 +95,7 @@ def fetch_missing(access: Access, session: Session | None, values: Iterable[Any]
 
 def prefetch_session(access: Access, session: Session) -> None:
     """The same for everything a session holds: what asyncio needs after each load."""
+    access.renew()
     key_ids: set[bytes] = set()
     for state in session.identity_map.all_states():
         key_ids.update(_missing(access, state))
