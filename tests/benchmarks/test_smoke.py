@@ -28,6 +28,7 @@ BUDGETED = {  # what the design sets a budget for and this suite measures
     "repeated decision: 10,000 rules, fastest round",
     "loading rules: 10,000 rules, fastest round",
     "stored size: bytes added to a str",
+    "consent, SQLite, 20 people: known : none needed",
 }
 
 
