@@ -182,6 +182,10 @@ class Access(Deciding):
         told = {"entity": field.entity, "fields": [field.name], "refs": texts([ref])}
         self.record("alarm", alarm="honeytoken", **told)
 
+    def try_shadow(self, field: Field, action: str) -> None:
+        """Record what a candidate bundle would have decided, where that differs."""
+        self.vault.governing.try_shadow(self, field, action)
+
     def _records(self) -> int:
         if self._number is None:
             self._number = self.journal.open_access(self.told())

@@ -204,6 +204,8 @@ class Deciding:
         else:
             decision = self.decide(field.label, field.category, action)
         prefix = self.spec(field.entity, (field.name,), action, decision.effect, decision.reason)
+        if self.vault.governing.shadow is not None:
+            self.try_shadow(field, action)
         return Grant(field, action, decision, prefix, self.tenant, self._mask_key)
 
     def _sign_in_lasts(self, category: str) -> float:
@@ -218,6 +220,10 @@ class Deciding:
     def _mask_key(self) -> bytes:
         """What pseudonyms of this tenant are made with, for this purpose and no other."""
         return self.vault.mask_key(self.tenant, self.purpose)
+
+    def try_shadow(self, field: Field, action: str) -> None:
+        """Record what a candidate bundle would have decided, where that differs."""
+        raise NotImplementedError
 
     def _records(self) -> int:
         """The number under which the journal knows this access."""

@@ -13,9 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from vaultlayer import ledgers
 from vaultlayer.access import amendments
-from vaultlayer.access.amendments import Amendments, InForce, has_tables
+from vaultlayer.access.amendments import Amendment, Amendments, InForce, has_tables
+from vaultlayer.access.bundle import read_bundle
+from vaultlayer.access.snapshot import Snapshot
 from vaultlayer.audit import heads_database
-from vaultlayer.errors import KeyUnavailable, PolicyError
+from vaultlayer.errors import ConfigurationError, KeyUnavailable, PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from vaultlayer.access.policies import Policies
-    from vaultlayer.access.snapshot import Snapshot
+    from vaultlayer.acting import Access
     from vaultlayer.audit.log import Log
     from vaultlayer.databases import Databases
+    from vaultlayer.orm.field import Field
     from vaultlayer.settings import Settings
 
 T = TypeVar("T")
@@ -43,6 +46,9 @@ class Governing:
         self._databases, self._amendments = databases, Amendments(log.write)
         self._ephemeral = settings.provider == "memory:"
         self.settled: bool = self._ephemeral
+        # A candidate that is tried beside the rules in force and enforced nowhere.
+        candidate = settings.shadow
+        self.shadow: Snapshot | None = Snapshot(read_bundle(candidate)) if candidate else None
 
     def create_tables(self, bind: Engine | Connection, policies: Policies) -> None:
         """Create the vault's tables where they are missing, and settle what is enforced."""
@@ -84,6 +90,43 @@ class Governing:
                     self._amendments.permit(connection, wanted) if has_tables(connection) else None
                 )
             )
+
+    def publish(self, wanted: Snapshot, by: str, *, dry_run: bool = False) -> Amendment | None:
+        """Note that people are told of this version from now on; None if it is in force already.
+
+        :param dry_run: only say what it would mean.
+        :raises PolicyError: it has no higher version, or a notice that says nothing new.
+        """
+
+        def work(connection: Connection) -> Amendment | None:
+            if not has_tables(connection):
+                raise ConfigurationError(
+                    "the database has no record of which rules are in force",
+                    hint="make the vault's tables with vault.create_tables(engine) first",
+                )
+            found = self._amendments.judge(connection, wanted)
+            if found is None or dry_run:
+                return found
+            return self._amendments.publish(connection, wanted, by)
+
+        return self._run(work)
+
+    def try_shadow(self, access: Access, field: Field, action: str) -> None:
+        """Record where the candidate would decide otherwise than the rules in force."""
+        if self.shadow is None:
+            return
+        principal = access.principal
+        asked = (
+            access.roles, field.label, field.category, action, access.purpose, access.tenant,
+            principal.region or "",
+        )  # fmt: skip
+        said, would = access.snapshot.decide(*asked), self.shadow.decide(*asked)
+        if (said.effect, said.mask) != (would.effect, would.mask):
+            access.record(
+                "shadow", entity=field.entity, field=field.name, action=action,
+                decision=said.effect, would=would.effect, would_reason=would.reason,
+                candidate=self.shadow.digest,
+            )  # fmt: skip
 
     def in_force(self, at: datetime | None = None) -> InForce | None:
         """The version that was in force at a moment (now without one), as it is recorded.

@@ -21,7 +21,7 @@ CONFIG_VARIABLE = "VAULTLAYER_CONFIG"
 DEFAULT_FILE = "vaultlayer.toml"
 
 _TABLES: Mapping[str, frozenset[str]] = {
-    "vault": frozenset({"database", "policies", "policy_max_age", "models"}),
+    "vault": frozenset({"database", "policies", "shadow", "policy_max_age", "models"}),
     "keys": frozenset(
         {"provider", "former", "regions", "region", "ttl", "kek_ttl"}
         | {"epoch_days", "backup_days", "provider_days"}
@@ -69,6 +69,7 @@ class Settings:
     provider_days: int = 7  # how long the provider takes to destroy a key
     models: tuple[str, ...] = ()  # modules
     watch: str | None = field(default=None, repr=False)
+    shadow: Path | None = None
     tokens: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     sinks: tuple[SinkSettings, ...] = ()
 
@@ -120,6 +121,7 @@ class Settings:
             watch=os.environ.get("VAULTLAYER_WATCH")
             or _text(file, document.get("watch", {}), "watch", "url", "")
             or None,
+            shadow=folder / _text(file, vault, "vault", "shadow") if "shadow" in vault else None,
             tokens=document.get("tokens", ()),
             sinks=_sinks(file, audit.get("sinks", [])),
         )

@@ -71,7 +71,8 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """What publishing a bundle means: ``due`` is the day it can take effect, None for at once."""
+    """What publishing a bundle means: ``due`` is when it can take effect (published now, where it
+    isn't yet), None for at once."""
 
     version: int
     digest: str
@@ -128,7 +129,7 @@ class Amendments:
         reduces, new = reduces_rights(changes), wanted.bundle.version
         days = before.bundle.version.notice_days if reduces else 0
         at = self._published_at(connection, wanted.digest)
-        due = [at + timedelta(days=days)] if at is not None and days else []
+        due = [(at or self._now()) + timedelta(days=days)] if days else []
         if new.effective is not None:
             due.append(
                 datetime(new.effective.year, new.effective.month, new.effective.day, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,26 +13,37 @@ from rich.table import Table
 from rich.text import Text
 
 from vaultlayer.access.bundle import Bundle, read_bundle
+from vaultlayer.access.chain import chain
 from vaultlayer.access.check import Finding, findings, uncategorised, undeclared
 from vaultlayer.access.snapshot import ANY_FIELD, Snapshot
-from vaultlayer.cli import emergencies
+from vaultlayer.cli import amend, emergencies, matrix, replay, reviewing
+from vaultlayer.cli.bundles import (
+    PoliciesOption,
+    category_of,
+    folder_of,
+    shadow_note,
+    snapshot_in,
+    tell_shadow,
+)
+from vaultlayer.cli.common import FINDINGS
 from vaultlayer.cli.models import declared_in
-from vaultlayer.errors import ConfigurationError, PolicyError
-from vaultlayer.settings import Settings
-
-FINDINGS, USAGE = 1, 2
+from vaultlayer.errors import PolicyError
 
 app = typer.Typer(no_args_is_help=True, help="Check and explain the policy bundle.")
 app.command("emergencies")(emergencies.emergencies)
 app.command("review")(emergencies.review)
 app.command("store")(emergencies.store)
+app.command("test")(reviewing.test)
+app.command("who-can")(reviewing.who_can)
+app.command("diff")(reviewing.diff)
+app.command("matrix")(matrix.matrix)
+app.command("replay")(replay.replay)
+app.command("amend")(amend.amend)
 
 _Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; else $VAULTLAYER_CONFIG.")
 ]
-_Policies = Annotated[
-    Path | None, typer.Option("--policies", help="Policy folder; else the one in the settings.")
-]
+_Policies = PoliciesOption
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -50,7 +61,7 @@ def check(
 
     Exits with 0 if nothing is, 1 if something is, 2 if there is no bundle to check.
     """
-    folder = _folder(config, policies)
+    folder = folder_of(config, policies)
     try:
         bundle = read_bundle(folder)
         snapshot = Snapshot(bundle)
@@ -62,9 +73,11 @@ def check(
     except PolicyError as error:
         bundle, found = None, [Finding.of(error)]
     if json_:
-        _print_json({"ok": not found, **_counts(bundle), "findings": found})
+        note = {"shadow": shadow_note(config, policies)}
+        _print_json({"ok": not found, **_counts(bundle), "findings": found, **note})
     else:
         _show_findings(bundle, found)
+        tell_shadow(config, policies)
     if found:
         raise typer.Exit(FINDINGS)
 
@@ -83,11 +96,8 @@ def explain(
     json_: _Json = False,
 ) -> None:
     """Say what ROLE gets when it does ACTION with FIELD for PURPOSE, and which line says so."""
-    try:
-        snapshot = Snapshot(read_bundle(_folder(config, policies)))
-    except PolicyError as error:
-        _stop(FINDINGS, error)
-    chosen, how = _category(snapshot.bundle, field, category)
+    snapshot = snapshot_in(folder_of(config, policies))
+    chosen, how = category_of(snapshot.bundle, field, category)
     asked_field = ANY_FIELD if how == "given as the field" else field
     question = (frozenset(role.split(",")), asked_field, chosen, action, purpose)
     decision, rule = snapshot.decide(*question), snapshot.deciding_rule(*question)
@@ -102,55 +112,14 @@ def explain(
         "purpose_words": told.words if told else None,
         **dataclasses.asdict(decision),
         "rule": f"roles.csv:{rule.line}: {rule}" if rule else None,
+        "chain": [dataclasses.asdict(step) for step in chain(snapshot, *question)],
         "digest": snapshot.digest,
+        "shadow": shadow_note(config, policies),
     }
     if json_:
         _print_json(answer)
     else:
         _show_answer(answer)
-
-
-def _folder(config: Path | None, policies: Path | None) -> Path:
-    try:
-        folder = policies or Settings.load(config).policies
-    except ConfigurationError as error:
-        _stop(USAGE, error)
-    if not folder.is_dir():
-        _stop(
-            USAGE,
-            ConfigurationError(
-                f"there is no policy folder {folder}",
-                hint="name it with --policies, or write a starter with `vaultlayer init`",
-            ),
-        )
-    return folder
-
-
-def _category(bundle: Bundle, field: str, given: str | None) -> tuple[str, str]:
-    """The category to ask about, and how it is known.
-
-    The bundle doesn't know the application's models, so a field's category is given, or assumed
-    where exactly one category ends like the field; the answer says which.
-    """
-    if given is not None:
-        return given, "given"
-    if field in bundle.categories:
-        return field, "given as the field"
-    alike = [name for name in bundle.categories if name.split(".")[-1] == field.split(".")[-1]]
-    if len(alike) != 1:
-        _stop(
-            USAGE,
-            ConfigurationError(
-                "it is not known which category this field has",
-                hint="add --category, with the one it is declared with in personal(...)",
-            ),
-        )
-    return alike[0], "assumed from the field's name; --category makes it sure"
-
-
-def _stop(code: int, error: ConfigurationError | PolicyError) -> NoReturn:
-    typer.echo(str(error), err=True)
-    raise typer.Exit(code)
 
 
 def _counts(bundle: Bundle | None) -> dict[str, Any]:
@@ -185,6 +154,11 @@ def _show_findings(bundle: Bundle | None, found: list[Finding]) -> None:
 def _show_answer(answer: dict[str, Any]) -> None:
     table = Table(show_header=False)
     for name, value in answer.items():
-        shown = {None: "-", True: "yes", False: "no"}.get(value, value)
-        table.add_row(name.replace("_", " "), Text(shown))
-    Console().print(table)
+        if name != "chain" and (name != "shadow" or value):
+            shown = {None: "-", True: "yes", False: "no"}.get(value, value)
+            table.add_row(name.replace("_", " "), Text(shown))
+    console = Console()
+    console.print(table)
+    for number, step in enumerate(answer["chain"], start=1):
+        mark = {True: "yes", False: "NO", None: "?"}[step["holds"]]
+        console.print(Text(f"{number}. [{mark}] {step['says']}"), soft_wrap=True)
