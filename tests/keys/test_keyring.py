@@ -171,6 +171,22 @@ def test_new_keys_are_written_in_one_order(world):
     assert written == sorted(subjects)
 
 
+def test_new_people_cost_no_look_up(any_world):
+    """Their keys go in with one statement, and how many went in is known without another."""
+    sent, people = [], [os.urandom(16) for _ in range(50)]
+    with any_world.begin() as connection:
+        any_world.keys.active(connection, "", [os.urandom(16)], fresh=True)
+        event.listen(
+            connection, "before_cursor_execute", lambda *told: sent.append(told[2].split()[0])
+        )
+        made = any_world.keys.active(connection, "", people, fresh=True)
+    assert set(made) == set(people)
+    assert sent.count("INSERT") == 1
+    assert count(any_world, S) == 51
+    looked = [each for each in sent if each == "SELECT"]
+    assert len(looked) <= 1  # for the KEK to wrap them under
+
+
 def test_a_subject_id_of_another_length_is_refused(world):
     """Subjects are UUIDs, or nobody."""
     with world.begin() as connection, pytest.raises(ConfigurationError):

@@ -197,13 +197,12 @@ class Keys:
             "created": int(time.time()),
             "changed": int(time.time()),
         }
-        rows = [
-            {"key_id": key.key_id, "subject": key.subject, "wrapped": blob, **common}
-            for key, blob in zip(keys, wrapped, strict=True)
-        ]
-        insert = tables.insert_if_absent(connection.dialect, tables.subject_key)
-        done = connection.execute(insert, rows, execution_options={"preserve_rowcount": True})
-        if done.rowcount == len(rows):
+        columns = {
+            "key_id": [key.key_id for key in keys],
+            "subject": [key.subject for key in keys],
+            "wrapped": wrapped,
+        }
+        if tables.insert_subject_keys(connection, common, columns) == len(keys):
             return {key.subject: key for key in keys}
         winners = self._find_active(
             connection, tenant, subjects, tables.as_of_now(connection.dialect, _BY_SUBJECT)

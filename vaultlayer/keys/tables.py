@@ -8,6 +8,8 @@ names are stored as UTF-8 bytes too, because their text collations take ``"a"``,
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -23,12 +25,16 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     UniqueConstraint,
+    bindparam,
+    func,
     insert,
+    select,
 )
 
 from vaultlayer.errors import ConfigurationError, KeyUnavailable
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
     from sqlalchemy.sql.dml import Insert
 
 MAX_NAME_BYTES = 255
@@ -127,6 +133,9 @@ tombstone = Table(
 )
 
 
+_COUNTED = {"preserve_rowcount": True}
+
+
 def insert_if_absent(dialect: Dialect, table: Table) -> Insert:
     """An INSERT that leaves out the rows some other transaction wrote first.
 
@@ -148,6 +157,42 @@ def insert_if_absent(dialect: Dialect, table: Table) -> Insert:
         f"keys can't be kept in a {dialect.name} database",
         hint="set [vault] database to one of SQLite, PostgreSQL, MySQL or MariaDB",
     )
+
+
+def insert_subject_keys(
+    connection: Connection, common: dict[str, Any], columns: dict[str, list[bytes]]
+) -> int:
+    """Insert records that differ in ``columns``, as ``insert_if_absent`` does; its rowcount."""
+    widths = {name: {len(value) for value in values} for name, values in columns.items()}
+    if connection.dialect.name == "postgresql" and all(len(w) == 1 for w in widths.values()):
+        statement = _from_one(tuple(common), tuple((name, *w) for name, w in widths.items()))
+        records = list(zip(*columns.values(), strict=True))
+        whole = {"count": len(records), "records": b"".join(chain.from_iterable(records))}
+        return connection.execute(statement, common | whole, execution_options=_COUNTED).rowcount
+    rows = [
+        {**common, **dict(zip(columns, each, strict=True))}
+        for each in zip(*columns.values(), strict=True)
+    ]
+    insert = insert_if_absent(connection.dialect, subject_key)
+    return connection.execute(insert, rows, execution_options=_COUNTED).rowcount
+
+
+@cache
+def _from_one(common: tuple[str, ...], widths: tuple[tuple[str, int], ...]) -> Insert:
+    """Many records in one value, cut up by the server: PostgreSQL's drivers send rows one by
+    one, and arrays of bytes slower still."""
+    from sqlalchemy.dialects import postgresql
+
+    records, width = bindparam("records", type_=_Bytes), sum(each for _, each in widths)
+    number = func.generate_series(0, bindparam("count", type_=Integer) - 1).column_valued("n")
+    pieces, start = [], 1
+    for _, length in widths:
+        pieces.append(func.substr(records, number * width + start, length))
+        start += length
+    same = [bindparam(name, type_=subject_key.c[name].type) for name in common]
+    names = [*(name for name, _ in widths), *common]
+    insert = postgresql.insert(subject_key).from_select(names, select(*pieces, *same))
+    return insert.on_conflict_do_nothing()
 
 
 def held(dialect: Dialect, statement: Select[Any]) -> Select[Any]:
