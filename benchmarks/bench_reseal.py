@@ -1,0 +1,144 @@
+"""Sealing everything anew beside a raw UPDATE of the same bytes, and erasing one person."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from benchmarks.contenders import Base
+from benchmarks.ours import Person, Vaulted
+from benchmarks.race import Race, Runner
+from benchmarks.verdicts import Measured, ratio
+from vaultlayer import Equality, PersonalData, Principal, personal
+from vaultlayer.keys import tables
+from vaultlayer.lifecycle.job import Job, Report
+from vaultlayer.lifecycle.reseal import Resealing
+from vaultlayer.lifecycle.rewrite import CHUNK, Rewriting
+from vaultlayer.lifecycle.rotate_lower import _add_generations
+from vaultlayer.orm.entity import Entity, entity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.sizes import Sizes
+    from benchmarks.stores import Store
+
+OFFICER = Principal("officer", roles=["privacy_officer"])
+RAW = "raw UPDATE … FROM unnest"
+RESEAL = "reseal"
+
+
+class Order(PersonalData, Base):
+    """Many rows of one person."""
+
+    __tablename__ = "vaultlayer_order"
+    __subject__ = "person_id"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    person_id: Mapped[int] = mapped_column(sa.ForeignKey("vaultlayer_person.id"), index=True)
+    address: Mapped[str] = personal("contact.address", search=Equality("casefold"))
+
+
+def test_reseal(store: Store, sizes: Sizes, race: Race, report: Callable[..., None]) -> None:
+    """Every person has a new key, and all values of all rows are sealed anew under it."""
+    if store.database != "PostgreSQL":
+        pytest.skip("the budget is PostgreSQL's")
+    ours, rows = store.ours, 4 * sizes.rows
+    ours.fill(rows)
+    reseal, raw = _Reseal(ours), _Raw(ours)
+    section = f"reseal, {store.database}, {rows:,} rows of 4 fields"
+    runners = [Runner(RAW, raw.run, raw.prepare), Runner(RESEAL, reseal.run, reseal.prepare)]
+    times = race(runners, rounds=max(3, sizes.rounds // 3), group=section)
+    report(section, f"rate of {RESEAL} : {RAW}", ratio(times[RAW], times[RESEAL]), at_least=0.7)
+
+
+def test_erase(store: Store, sizes: Sizes, report: Callable[..., None]) -> None:
+    """One person with many rows: keys destroyed, values and terms out of every row, recorded."""
+    if store.database != "PostgreSQL":
+        pytest.skip("the budget is PostgreSQL's")
+    ours, rows = store.ours, 2 * sizes.rows
+    ours.fill(1)
+    Base.metadata.create_all(ours.engine, tables=[Order.__table__])  # type: ignore[list-item]
+    ours.vault.databases.attached(ours.engine)
+    ours.vault.models = (Person,)
+    seconds = []
+    for _ in range(3):
+        with ours.sessions() as session, ours.acting():
+            person = Person(name="Ada", email="ada@example.com", phone="1", address="here")
+            session.add(person)
+            session.flush()
+            session.add_all(
+                [Order(person_id=person.id, address=f"{n} St James's Square") for n in range(rows)]
+            )
+            session.commit()
+            subject = person.subject_id
+        with ours.vault.access(OFFICER, purpose="legal_obligation"):
+            start = time.perf_counter()
+            receipt = ours.vault.subjects.erase(subject, reason="article 17")
+            seconds.append(time.perf_counter() - start)
+        assert receipt.values == rows + 4
+    Order.__table__.drop(ours.engine)  # type: ignore[attr-defined]
+    section = f"erase, {store.database}, {rows:,} rows"
+    report(section, "one person", Measured(max(seconds)), unit="s", at_most=rows / 10_000)
+
+
+class _Reseal:
+    def __init__(self, ours: Vaulted) -> None:
+        self.ours = ours
+        entity = entity_of(sa.inspect(Person))
+        assert isinstance(entity, Entity)
+        self.entity = entity
+        ours.vault.databases.attached(ours.engine)
+        ours.vault.models = (Person,)
+
+    def prepare(self) -> None:
+        """A new generation of everybody's key, so that every value is under a former one."""
+        vault = self.ours.vault
+        with vault.access(OFFICER, purpose="legal_obligation") as access:
+            job = Job(vault, access, Report("subject"), wait=0, progress=None)
+            _add_generations(job, [tables.subject_key.c.created <= job.begun("benchmark")])
+            job.ended()
+
+    def rewriting(self) -> Rewriting:
+        fields, table = list(self.entity.fields.values()), Person.__table__
+        made: Any = Resealing(
+            self.ours.vault, self.entity, table, fields, keys=True, terms=False  # type: ignore[arg-type]
+        )
+        return made.rewriting(self.ours.engine)  # type: ignore[no-any-return]
+
+    def run(self) -> None:
+        written = sum(chunk.written for chunk in self.rewriting().run())
+        assert written, "nothing was under a former key"
+
+
+class _Raw:
+    """The same UPDATE, a chunk a transaction, of bytes that are there already."""
+
+    def __init__(self, ours: Vaulted) -> None:
+        self.ours = ours
+        self.names = ("name", "email", "phone", "address")
+        self.chunks: list[dict[str, list[Any]]] = []
+
+    def prepare(self) -> None:
+        plain = sa.table("vaultlayer_person", sa.column("id"), *map(sa.column, self.names))
+        with self.ours.engine.connect() as connection:
+            rows = connection.execute(sa.select(plain).order_by(plain.c.id)).all()
+        columns = ("id", *self.names)
+        self.chunks = [
+            dict(zip(columns, map(list, zip(*rows[n : n + CHUNK], strict=True)), strict=True))
+            for n in range(0, len(rows), CHUNK)
+        ]
+
+    def run(self) -> None:
+        given = ", ".join(f"CAST(:{name} AS bytea[])" for name in self.names)
+        statement = sa.text(
+            f"UPDATE vaultlayer_person t SET {', '.join(f'{n} = d.{n}' for n in self.names)} "
+            f"FROM unnest(CAST(:id AS integer[]), {given}) AS d(id, {', '.join(self.names)}) "
+            "WHERE t.id = d.id"
+        )
+        for chunk in self.chunks:
+            with self.ours.engine.begin() as connection:
+                connection.execute(statement, chunk)
