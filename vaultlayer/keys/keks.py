@@ -116,6 +116,21 @@ class Keks:
             raise wrapped
         return wrapped
 
+    def unwrapped(self, row: Any) -> bytes:
+        """The 32 bytes of a KEK, for a backup."""
+        return self._key(row)
+
+    def wrapped(
+        self, key: bytes, tenant: str, region: str, epoch: int, kek_id: bytes, added: bool
+    ) -> bytes:
+        """The wrapping of a KEK from a backup."""
+        aad = kek_aad(tenant, region, epoch, kek_id, added)
+        wrapped = _wrapped(self.provider(region), key, aad)
+        del key
+        if isinstance(wrapped, VaultLayerError):
+            raise wrapped
+        return wrapped
+
     def forget(self) -> None:
         """Drop every unwrapped KEK."""
         self.cache.forget()

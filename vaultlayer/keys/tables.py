@@ -133,6 +133,17 @@ tombstone = Table(
 )
 
 
+# The key of backups, wrapped by the provider; people hold shares of it (keys/backup.py).
+recovery = Table(
+    "vaultlayer_recovery",
+    metadata,
+    Column("recovery_id", _Id, primary_key=True),
+    Column("shares", String(16), nullable=False),
+    Column("provider", String(255), nullable=False),
+    Column("wrapped", _Bytes, nullable=False),
+    Column("created", _Seconds, nullable=False),
+)
+
 _COUNTED = {"preserve_rowcount": True}
 
 

@@ -9,10 +9,12 @@ from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys.keyring import Keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
+    from pathlib import Path
     from uuid import UUID
 
+    from vaultlayer.lifecycle.backups import Backup
     from vaultlayer.lifecycle.epochs import Epoch
     from vaultlayer.lifecycle.job import Job, Report
     from vaultlayer.vault import Vault
@@ -98,6 +100,38 @@ class VaultKeys(Keys):
         job = self._job("epoch", dry_run, None, None)
         with job.lease():
             return end_epoch(job, self.keks.region if region is None else region, epoch)
+
+    def backup(
+        self, file: Path, *, shares: tuple[int, int] | None = None, folder: Path | None = None
+    ) -> Backup:
+        """Write the KEKs into a new file, under a recovery key that people hold shares of.
+
+        :param shares: (k, n) deals a new recovery key, of whose n shares k are needed; wanted
+            the first time, and whenever a holder leaves.
+        :param folder: where the n share files go, to be handed out and not kept together.
+        """
+        from vaultlayer.lifecycle.backups import backup
+
+        job = self._job("backup", False, None, None)
+        with job.lease():
+            return backup(job, file, shares, folder)
+
+    def restore(self, file: Path, shares: Iterable[str], *, dry_run: bool = False) -> int:
+        """Put a backup's KEKs back under today's providers; how many. Brings no erased key back.
+
+        :param shares: the words of k shares.
+        """
+        from vaultlayer.lifecycle.backups import restore
+
+        job = self._job("backup", dry_run, None, None)
+        with job.lease():
+            return restore(job, file, shares)
+
+    def drill(self, file: Path, shares: Iterable[str]) -> Report:
+        """Restore a backup into a scratch vault, open a sample with it, and record the outcome."""
+        from vaultlayer.lifecycle.drill import drill
+
+        return drill(self._job("backup", False, None, None), file, shares)
 
     def _job(
         self,
