@@ -1,4 +1,4 @@
-"""``vaultlayer keys rotate | reseal | erase | epochs`` as an operator meets them."""
+"""``vaultlayer keys`` as operators meet it: rotate, reseal, erase, epochs, backup and restore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from vaultlayer import Principal, Vault
 from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
 
-MODELS = '''
+MODELS = """
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from vaultlayer import Equality, PersonalData, personal
 
@@ -25,8 +25,8 @@ class Member(PersonalData, Base):
     __tablename__ = "member"
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = personal("contact.email", search=Equality("email"), unique=True)
-'''
-SETTINGS = '''
+"""
+SETTINGS = """
 [vault]
 database = "sqlite:///app.db"
 policies = "policies"
@@ -37,7 +37,7 @@ ttl = 0.1
 backup_days = 0
 [audit]
 directory = "audit"
-'''
+"""
 
 
 @pytest.fixture
@@ -166,3 +166,61 @@ def test_a_restored_backup_is_told_and_replayed(club, vaultlayer, tmp_path):
     assert f"Erased {club[0]}" in told.stdout
     assert vaultlayer("keys", "rotate", "kek").returncode == 0
     assert vaultlayer("keys", "erase", "--replay").stdout == "Nobody to erase again.\n"
+
+
+def test_backup_restore_and_drill(club, vaultlayer, tmp_path):
+    """Dealt, backed up, drilled; the keyring lost and replaced, and everything restored."""
+    told = vaultlayer("keys", "backup", "b.json", "--shares", "2/3", "--shares-to", "shares")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "1 KEK(s), opened by 2 of 3 shares" in told.stdout
+    words = (tmp_path / "shares" / "share-1-of-3.txt").read_text()
+    assert words.split()[0] not in told.stdout
+    shares = ["--share", "shares/share-3-of-3.txt", "--share", "shares/share-1-of-3.txt"]
+
+    drill = vaultlayer("keys", "drill", "b.json", *shares)
+    assert (drill.returncode, drill.stderr) == (0, "")
+    assert "0 of 1 KEKs in use that are not in the backup" in drill.stdout
+    assert "sampled 2, opened 2" in drill.stdout
+    assert max(map(len, drill.stdout.splitlines())) <= 80
+
+    (tmp_path / "keyring.json").unlink()
+    keyring = tmp_path / "keyring.json"
+    LocalKeyring.create(keyring, "correct horse", kdf_for_tests=WEAK_KDF_FOR_TESTS)
+    assert vaultlayer("keys", "reseal").returncode == 3
+    would = vaultlayer("keys", "restore", "b.json", *shares, "--dry-run")
+    assert would.stdout == "Would restore 1 KEK(s).\n"
+    assert vaultlayer("keys", "reseal").returncode == 3
+    done = vaultlayer("keys", "restore", "b.json", *shares, "--json")
+    assert json.loads(done.stdout) == {"keks": 1, "dry_run": False}
+    assert vaultlayer("keys", "drill", "b.json", *shares).returncode == 0
+    assert vaultlayer("keys", "rotate", "kek").returncode == 0
+    stale = vaultlayer("keys", "drill", "b.json", *shares, "--json")  # a KEK was made since
+    assert stale.returncode == 1
+    assert json.loads(stale.stdout)["ok"] is False
+    later = vaultlayer("keys", "backup", "later.json", "--json")
+    assert json.loads(later.stdout)["share_files"] == []
+    assert vaultlayer("keys", "drill", "later.json", *shares).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["backup", "b.json"], 2, "no recovery key"),
+        (["backup", "b.json", "--shares", "three"], 2, "isn't k/n"),
+        (["backup", "b.json", "--shares", "2/3"], 2, "--shares-to"),
+        (["restore", "none.json", "--share", "vaultlayer.toml"], 2, "can't be read"),
+        (["restore", "vaultlayer.toml", "--share", "none.txt"], 2, "can't be read"),
+    ],
+)
+def test_a_backup_that_cannot_be(club, vaultlayer, words, code, says):
+    """One error, one hint, and no file."""
+    told = vaultlayer("keys", *words)
+    assert (told.returncode, told.stdout) == (code, "")
+    assert says in told.stderr
+
+
+def test_a_backup_that_would_be(club, vaultlayer, tmp_path):
+    """--dry-run writes nothing."""
+    told = vaultlayer("keys", "backup", "b.json", "--shares", "2/3", "--dry-run")
+    assert told.stdout == "Would write b.json and 3 shares.\n"
+    assert not (tmp_path / "b.json").exists()

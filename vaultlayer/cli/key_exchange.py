@@ -79,12 +79,12 @@ def rotate(
     provider: the provider's key. kek: the next epoch of KEKs. subject: everybody's key, and
     all values sealed anew. index: the root of the blind indexes, and all terms made anew.
     """
-    with _acting(config, models, by, role, purpose, reason) as vault, _bar() as progress:
+    with acting(config, models, by, role, purpose, reason) as vault, _bar() as progress:
         report = vault.keys.rotate(
             what.value, region=region, tenant=tenant, subject_id=subject, dry_run=dry_run,
             wait=wait, progress=progress,
         )  # fmt: skip
-    _end(report, json_)
+    end(report, json_)
 
 
 def reseal(
@@ -98,9 +98,9 @@ def reseal(
     json_: JsonOption = False,
 ) -> None:
     """Seal and index anew what is under former keys, after old data was put back say."""
-    with _acting(config, models, by, role, purpose, reason) as vault, _bar() as progress:
+    with acting(config, models, by, role, purpose, reason) as vault, _bar() as progress:
         report = vault.keys.reseal(dry_run=dry_run, progress=progress)
-    _end(report, json_)
+    end(report, json_)
 
 
 def erase(
@@ -122,7 +122,7 @@ def erase(
         raise ConfigurationError(
             "it isn't clear whom to erase", hint="give one subject_id, or --replay"
         )
-    with _acting(config, models, by, role, purpose, reason) as vault:
+    with acting(config, models, by, role, purpose, reason) as vault:
         if dry_run:
             with vault.databases.keys(None, check=False) as connection:
                 people = {one.subject for one in vault.tombstones.missing(connection)}
@@ -160,7 +160,7 @@ def epochs(
     json_: JsonOption = False,
 ) -> None:
     """List the epochs of KEKs, and from when each may be destroyed; or destroy one."""
-    with _acting(config, models, by, role, purpose, reason) as vault:
+    with acting(config, models, by, role, purpose, reason) as vault:
         final = None
         if destroy is not None:
             final = vault.keys.end_epoch(destroy, region=region, dry_run=dry_run)
@@ -181,7 +181,7 @@ def epochs(
 
 
 @contextmanager
-def _acting(
+def acting(
     config: Path | None, models: list[str] | None, by: str, role: str, purpose: str, reason: str
 ) -> Iterator[Vault]:
     """The vault, attached to its database, within an access."""
@@ -226,7 +226,7 @@ def _bar() -> Iterator[Callable[[str, int], None] | None]:
         yield progress
 
 
-def _end(report: Report, json_: bool) -> None:
+def end(report: Report, json_: bool) -> None:
     """Show the report; exit code 1 where it proves that something is left."""
     if json_:
         proofs = [{**asdict(proof), "ok": proof.ok} for proof in report.proofs]

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, func, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from vaultlayer.cli import key_exchange
+from vaultlayer.cli import key_backup, key_exchange
 from vaultlayer.cli.common import ConfigOption, JsonOption, database_error, print_json
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys import states, tables
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 _STATES = (states.ACTIVE, states.DECRYPT_ONLY, states.ERASED)
 
-app = typer.Typer(no_args_is_help=True, help="See, exchange and destroy keys.")
+app = typer.Typer(no_args_is_help=True, help="See, exchange, back up and destroy keys.")
 
 key_exchange.add_to(app)
+key_backup.add_to(app)
 
 
 @app.command()
