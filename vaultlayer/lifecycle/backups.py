@@ -93,11 +93,13 @@ def backup(job: Job, file: Path, deal: tuple[int, int] | None, folder: Path | No
             for row_ in connection.execute(RECORD.where(_K.state != states.ERASED)).all()
         ]
     made = Backup(file, "", "", len(keks))
-    if deal is not None:
-        key = _dealt(job, made, deal, folder)
+    if deal is not None or row is None:
+        key = _dealt(job, made, deal or (0, 0), folder)
     else:
         key = _recovery_key(job, row)
-        made.shares = row.shares  # type: ignore[union-attr]
+        with job.keys() as connection:  # before the version that wrapped it may be destroyed
+            _keep(job, connection, key, row.shares)
+        made.shares = row.shares
     made.recovery = key_id_for(key).hex()
     saved = {SavedKek(r.kek_id.hex(), r.tenant, r.region, r.epoch, r.state): k for r, k in keks}
     text = sealed_backup(key, made.shares, datetime.now(UTC).isoformat(timespec="seconds"), saved)
@@ -113,14 +115,16 @@ def restore(job: Job, file: Path, shares: Iterable[str]) -> int:
 
     Those of an epoch that ended stay destroyed. Nothing else is touched.
     """
-    keks = opened(file, shares)
+    document, key = read_backup(file), secret_sharing().combine(shares)
+    keks = opened_backup(document, key)
     with job.vault.databases.keys(None, check=False) as connection:
         # SQLite has one writer at a time: the first write waits for it, a read before would not.
         connection.execute(sa.update(tables.kek).where(_K.kek_id == b"").values(epoch=0))
         put = sum(_put(job, connection, saved, keks[saved]) for saved in keks)
+        _keep(job, connection, key, document["shares"])
         if job.dry_run:
             connection.rollback()
-    del keks
+    del keks, key
     if not job.dry_run:
         job.vault.keys.keks.forget()
         job.record("restored", f"{put} KEK(s) restored from {file.name}", count=put)
@@ -143,18 +147,25 @@ def _dealt(job: Job, made: Backup, deal: tuple[int, int], folder: Path | None) -
     drawn = secrets.SystemRandom().sample(made.share_files, deal[0])
     if sharing.combine(path.read_text("utf-8") for path in drawn) != key:
         raise IntegrityError("the shares don't give the key back", hint="don't use them")
-    recovery_id, provider = key_id_for(key), job.vault.keys.keks.provider("")
-    row = {
-        "recovery_id": recovery_id,
-        "shares": made.shares,
-        "provider": provider.name,
-        "wrapped": provider.wrap(key, recovery_aad(recovery_id, made.shares)),
-        "created": int(time.time()),
-    }
     with job.keys() as connection:
-        connection.execute(tables.recovery.insert(), row)
+        _keep(job, connection, key, made.shares)
     job.record("dealt", f"a recovery key was dealt, {made.shares}", count=deal[1])
     return key
+
+
+def _keep(job: Job, connection: Connection, key: bytes, shares: str) -> None:
+    """The recovery key's record, wrapped by the provider's newest version of today."""
+    recovery_id, provider = key_id_for(key), job.vault.keys.keks.provider("")
+    new = {
+        "provider": provider.name,
+        "wrapped": provider.wrap(key, recovery_aad(recovery_id, shares)),
+    }
+    there = _R.recovery_id == recovery_id
+    if not connection.execute(sa.update(tables.recovery).where(there).values(new)).rowcount:
+        last = connection.scalar(sa.select(sa.func.max(_R.created))) or 0
+        created = max(int(time.time()), last + 1)  # the newest is the one in use
+        row = {"recovery_id": recovery_id, "shares": shares, "created": created, **new}
+        connection.execute(tables.recovery.insert(), row)
 
 
 def _recovery_key(job: Job, row: Any) -> bytes:
