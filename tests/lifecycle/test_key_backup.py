@@ -49,6 +49,7 @@ def lose_the_provider(shop):
     keyring.unlink()
     passphrase = os.environ["VAULTLAYER_PASSPHRASE"]
     LocalKeyring.create(keyring, passphrase, kdf_for_tests=WEAK_KDF_FOR_TESTS)
+    shop.engine.dispose()
     shop.restart()
 
 
