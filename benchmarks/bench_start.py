@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.sizes import Sizes
 
 OURS = "import vaultlayer"
+WITH_VAULT = "from vaultlayer import Vault"  # what a process needs that opens one
 PARTS = "import sqlalchemy.orm, cryptography, casbin, structlog, jwt"
 
 
@@ -23,11 +24,12 @@ def test_import(sizes: Sizes, race: Race, report: Callable[..., None]) -> None:
     """Each import in a Python of its own, which tells how long it took."""
     runners = [
         Runner(statement, partial(_seconds, statement), own_clock=True)
-        for statement in (OURS, PARTS)
+        for statement in (OURS, WITH_VAULT, PARTS)
     ]
     times = race(runners, rounds=sizes.starts, group="import")
     measured = ratio(times[OURS], times[PARTS])
     report("import", "vaultlayer : the libraries it stands on", measured, at_most=1.3)
+    report("import", "vaultlayer with Vault : the same", ratio(times[WITH_VAULT], times[PARTS]))
 
 
 def _seconds(statement: str) -> float:

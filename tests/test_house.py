@@ -53,7 +53,10 @@ def test_the_public_names_are_sorted_and_complete() -> None:
         for name, value in vars(vaultlayer).items()
         if not name.startswith("_") and not isinstance(value, type(sys))
     }
-    assert set(names) == public
+    assert set(names) - public <= {"Vault"}  # it is imported when it is asked for
+    assert public <= set(names)
+    assert all(hasattr(vaultlayer, name) for name in names)
+    assert not hasattr(vaultlayer, "Valut")
 
 
 def test_the_paths_are_readable_at_once() -> None:

@@ -1,5 +1,7 @@
 """Field encryption for SQLAlchemy that decides and records every read."""
 
+import typing
+
 from vaultlayer.access.principal import Principal
 from vaultlayer.declare import PersonalData, personal
 from vaultlayer.errors import (
@@ -17,8 +19,10 @@ from vaultlayer.errors import (
 )
 from vaultlayer.sealed import Masked, Sealed
 from vaultlayer.search.blind_index import Equality
-from vaultlayer.vault import Vault
 from vaultlayer.version import __version__ as __version__
+
+if typing.TYPE_CHECKING:
+    from vaultlayer.vault import Vault
 
 __all__ = [
     "AccessDenied",
@@ -40,3 +44,12 @@ __all__ = [
     "VaultLayerError",
     "personal",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """``Vault`` when it is first asked for: models are declared, and migrated, without one."""
+    if name != "Vault":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vaultlayer.vault import Vault
+
+    return Vault
