@@ -13,6 +13,7 @@ from sqlalchemy import create_engine
 
 from vaultlayer.errors import ConfigurationError, KeyUnavailable
 from vaultlayer.keys import tables
+from vaultlayer.keys.keks import RECORD
 from vaultlayer.keys.keyring import Keys
 from vaultlayer.keys.provider import Providers, open_provider
 
@@ -97,8 +98,14 @@ def test_moving_from_the_local_keyring_to_a_provider(service, local_service, tmp
         both = Keys(Providers(new, former=[local]))
         (made,) = both.active(connection, "b", [os.urandom(16)]).values()
         assert set(both.fetch(connection, [old.key_id, made.key_id])) == {old.key_id, made.key_id}
-        written = {row.provider for row in connection.execute(tables.kek.select())}
-        assert written == {local.name, new.name}
+        rows = connection.execute(RECORD).all()
+        assert {row.provider for row in rows} == {local.name, new.name}
+        for row in rows:  # as `keys rotate provider` does
+            moved = {"wrapped": both.keks.rewrapped(row, row.state), "provider": new.name}
+            this = tables.kek.c.kek_id == row.kek_id
+            connection.execute(tables.kek.update().where(this).values(moved))
+        alone = Keys(service.open())  # without the keyring
+        assert set(alone.fetch(connection, [old.key_id, made.key_id])) == {old.key_id, made.key_id}
     engine.dispose()
 
 
