@@ -127,16 +127,19 @@ class Audit:
                 yield from self._vault.keys.fetch(connection, ids).values()
 
     def _record(self, question: str, refs: list[bytes], found: int) -> None:
-        access = CURRENT.get()
-        if access is not None:
-            asker = access.principal
-            who = {"iss": asker.iss, "sub": asker.sub, "roles": asker.roles}
-            context = access_context({"actor": who, "purpose": access.purpose})
-        else:
-            who = {"iss": "os", "sub": getpass.getuser(), "roles": ()}
-            context = access_context({"actor": who, "purpose": "audit"})
         told = texts(refs[:REFS_PER_EVENT])
-        self._vault.log.write("query", question=question, refs=told, found=found, **context)
+        self._vault.log.write("query", question=question, refs=told, found=found, **asker())
+
+
+def asker() -> dict[str, Any]:
+    """``actor`` and ``purpose`` of the access at hand, else of the operating system's user."""
+    access = CURRENT.get()
+    if access is not None:
+        principal = access.principal
+        who = {"iss": principal.iss, "sub": principal.sub, "roles": principal.roles}
+        return access_context({"actor": who, "purpose": access.purpose})
+    who = {"iss": "os", "sub": getpass.getuser(), "roles": frozenset()}
+    return access_context({"actor": who, "purpose": "audit"})
 
 
 def _uuid(subject_id: UUID | str) -> UUID:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from vaultlayer.audit.query import questions
 from vaultlayer.audit.query.index import Index
@@ -27,6 +28,7 @@ from vaultlayer.cli.common import (
     ConfigOption,
     HtmlOption,
     JsonOption,
+    database_error,
     print_json,
     write_page,
 )
@@ -60,7 +62,7 @@ def who_read(
 
     The vault unwraps the person's pseudonym for it. That is recorded: who asked about whom.
     """
-    with _vault(config) as vault:
+    with open_vault(config) as vault:
         answer = vault.audit.who_read(subject, since=_moment(since), limit=limit)
     _answer(answer, json_, html, show.who_read, pages.who_read)
 
@@ -106,7 +108,7 @@ def scope(
         with _index(config, directory) as index:
             answer = scope_of(index, sub=principal, token=bearer, since=_moment(since))
     else:
-        with _vault(config) as vault:
+        with open_vault(config) as vault:
             answer = vault.audit.scope(principal=principal, token=bearer, since=_moment(since))
     _answer(answer, json_, html, show.scope, pages.scope)
 
@@ -156,7 +158,7 @@ def _answer(
 
 
 @contextmanager
-def _vault(config: Path | None) -> Iterator[Vault]:
+def open_vault(config: Path | None) -> Iterator[Vault]:
     """The vault of the settings, with its keys at hand."""
     settings = Settings.load(config)
     if settings.database is None:
@@ -164,12 +166,15 @@ def _vault(config: Path | None) -> Iterator[Vault]:
             "the settings don't say where the key tables are",
             hint='set [vault] database, e.g. database = "sqlite:///app.db"',
         )
-    engine = create_engine(settings.database, hide_parameters=True)
-    with Vault.open(config) as vault, _progress() as told:
-        vault.attach(engine)
-        vault.audit.progress = told
-        yield vault
-    engine.dispose()
+    try:
+        engine = create_engine(settings.database, hide_parameters=True)
+        with Vault.open(config) as vault, _progress() as told:
+            vault.attach(engine)
+            vault.audit.progress = told
+            yield vault
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        raise database_error(error) from None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vaultlayer.cli import audit, demo, init, keys, policy, questions, tail
+from vaultlayer.cli import audit, demo, init, keys, policy, questions, report, tail
 from vaultlayer.cli.common import exit_code, show_error
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.version import __version__
@@ -23,6 +23,7 @@ app.command("demo")(demo.demo)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
+app.add_typer(report.app, name="report")
 audit.app.command("who-read")(questions.who_read)
 audit.app.command("what-did")(questions.what_did)
 for _question in (questions.scope, questions.denials, questions.unusual, tail.tail):
