@@ -87,10 +87,9 @@ def _show(answer: Mapping[str, Any]) -> None:
 
 def _signed(answer: Mapping[str, Any]) -> str:
     signed = answer["signed"]
-    how = "under a signed checkpoint" if signed["checkpoint"] else "not signed: no [vault] database"
-    return (
-        f"SHA-256 {signed['sha256'][:16]}… is record {signed['seq']} of {signed['shard']}, {how}."
-    )
+    how = "under a signed checkpoint" if signed["checkpoint"] else "not signed yet"
+    place = f"Record {signed['seq']} of {signed['shard']}"
+    return f"SHA-256 {signed['sha256']}.\n{place}, {how}."
 
 
 def _page(answer: Mapping[str, Any]) -> str:
