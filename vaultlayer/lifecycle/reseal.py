@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql import bindparam
 
 from vaultlayer.crypto.binding import field_part, row_part, subject_part
-from vaultlayer.crypto.envelope import FLAG_ROW, NONCE_BYTES, is_envelope, open_sealed, resealed
+from vaultlayer.crypto.envelope import FLAG_ROW, NONCE_BYTES, open_sealed, resealed
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.keys import states, tables
 from vaultlayer.keys.keyring import RECORD
@@ -168,13 +168,15 @@ class Resealing:
     def _resealed(self, keys: _Keys, place: _Place, sealed: Sequence[Any]) -> tuple[Any, ...]:
         """The row's values under the active key, None where they are already."""
         news: list[Any] = list(self._unchanged)
+        nonces = os.urandom(NONCE_BYTES * len(sealed))  # one call a row
         for n, (field, value) in enumerate(zip(self._fields, sealed, strict=True)):
             state = self._state(keys, value)
             if state != states.DECRYPT_ONLY:
                 continue
             self.tally.stale_values += 1
             new = keys.opened[keys.active[place.tenant, place.subject]]
-            cipher, nonce = keys.opened[value[3:19]].cipher, os.urandom(NONCE_BYTES)
+            cipher = keys.opened[value[3:19]].cipher
+            nonce = nonces[n * NONCE_BYTES : (n + 1) * NONCE_BYTES]
             bound = self._bound(place, field, value)
             try:
                 news[n] = resealed(cipher, new.cipher, new.key_id, bound, value, nonce)
@@ -186,7 +188,7 @@ class Resealing:
         """The state of the key of a stored value, counted; None for what can't be opened."""
         if value is None:
             return None
-        state = keys.states.get(value[3:19]) if is_envelope(value) else None
+        state = keys.states.get(value[3:19])  # what is no envelope names no key
         self.tally.values += state != states.ERASED
         self.tally.damaged += state is None
         return state
