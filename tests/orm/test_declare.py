@@ -336,4 +336,4 @@ def test_a_subject_id_given_by_the_application(world, m):
 def _forget_keys(world) -> None:
     """As another process would see it: nothing unwrapped is at hand."""
     keys = world.vault.keys
-    world.vault.keys = type(keys)(keys.keks.providers)
+    world.vault.keys = type(keys)(world.vault, keys.keks.providers)
