@@ -26,7 +26,7 @@ _TABLES: Mapping[str, frozenset[str]] = {
         {"provider", "former", "regions", "region", "ttl", "kek_ttl"}
         | {"epoch_days", "backup_days", "provider_days"}
     ),
-    "audit": frozenset({"directory", "durability", "sinks"}),
+    "audit": frozenset({"directory", "durability", "sinks", "witnesses"}),
     "watch": frozenset({"url"}),
     "tokens": frozenset(
         {"issuer", "audience", "algorithms", "key", "jwks", "secret_file", "typ", "leeway"}
@@ -72,6 +72,7 @@ class Settings:
     shadow: Path | None = None
     tokens: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     sinks: tuple[SinkSettings, ...] = ()
+    witnesses: tuple[str, ...] = ()  # each a URL, a space and a C2SP vkey
 
     @property
     def horizon_days(self) -> int:
@@ -124,6 +125,7 @@ class Settings:
             shadow=folder / _text(file, vault, "vault", "shadow") if "shadow" in vault else None,
             tokens=document.get("tokens", ()),
             sinks=_sinks(file, audit.get("sinks", [])),
+            witnesses=tuple(map(str, audit.get("witnesses", ()))),
         )
 
 

@@ -7,21 +7,30 @@ import importlib.util
 import json
 import os
 import resource
+import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, NullPool, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from vaultlayer import PersonalData, Principal, Vault, personal
+from vaultlayer.audit import notary
+from vaultlayer.audit import trail as process
+from vaultlayer.audit.heads import heads_at
+from vaultlayer.audit.heads_database import metadata
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
+from vaultlayer.audit.note import Checkpoint, open_checkpoint
 from vaultlayer.audit.recover import recover
+from vaultlayer.audit.sinks.group import Sinks
 from vaultlayer.audit.slots import texts
-from vaultlayer.audit.verify import verify
+from vaultlayer.audit.verify import Report, keys_and_heads, verify
+from vaultlayer.keys.provider import MemoryProvider
+from vaultlayer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,6 +134,109 @@ class Trail:
 
     def journal_files(self) -> list[str]:
         return sorted(path.name for path in (self.directory / "journal").iterdir())
+
+
+class SignedTrail(Trail):
+    """A trail with a notary, and heads in a database of its own beside the directory."""
+
+    def __init__(
+        self, folder: Path, *, name: str = "audit", durability: str = "process", **settings: Any
+    ) -> None:
+        self.directory, self.folder = folder / name, folder
+        self.url = f"sqlite:///{folder / 'heads.db'}"
+        engine = create_engine(self.url, poolclass=NullPool)
+        metadata.create_all(engine)
+        self.settings = Settings(
+            folder=folder,
+            database=self.url,
+            policies=folder,
+            provider="memory:",
+            audit_directory=self.directory,
+            durability=durability,
+            **settings,
+        )
+        self.provider = MemoryProvider([bytes(32)])
+        self.heads = heads_at(self.url)
+        self.open()
+
+    def open(self) -> None:
+        self.trail = process.Trail(self.settings, self.provider, Sinks())
+        self.log, self.journal, self.notary = (
+            self.trail.log, self.trail.journal, self.trail.notary
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self.trail.close()
+
+    def crash(self) -> None:
+        super().crash()
+        self.notary.discard()
+
+    def read(self, refs: list[bytes], *fields: str) -> None:
+        """Read something in an access of its own."""
+        number, prefix = self.reading(*fields or ("email",))
+        self.journal.append_many(prefix, refs)
+        self.journal.close_access(number)
+
+    def signed(self) -> None:
+        """Wait until everything that was written is signed."""
+        written = self.log.written()
+        until(lambda: self.head(written.path.stem).size >= written.records)
+
+    def head(self, name: str = "") -> Checkpoint:
+        """The published head of a shard, or of the registry."""
+        path = self.directory / (f"tree/{name}" if name else "registry") / "checkpoint"
+        try:
+            return open_checkpoint(path.read_text(), self.heads.keys())
+        except FileNotFoundError:
+            return Checkpoint("", -1, b"")
+
+    def verify(self, *, keys: bool = True, stored: bool = True) -> Report:
+        known, heads = keys_and_heads(self.heads, self.directory)
+        return verify(self.directory, known if keys else (), heads if stored else None)
+
+    def shards(self) -> list[Path]:
+        return sorted((self.directory / "log").glob("*.jsonl"))
+
+
+@pytest.fixture(name="until")
+def until_fixture():
+    """Wait for something that another thread or process does."""
+    return until
+
+
+def until(happened: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for something that another thread or process does."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def fast_rounds(monkeypatch):
+    """A notary that looks fifty times a second."""
+    monkeypatch.setattr(notary, "ROUND", 0.02)
+
+
+@pytest.fixture
+def new_signed(tmp_path, fast_rounds):
+    """Make signed trails in the test's folder."""
+    made = []
+
+    def make(folder: Path | None = None, **options: Any) -> SignedTrail:
+        made.append(SignedTrail(folder or tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for trail in made:
+        trail.crash()
+
+
+@pytest.fixture
+def signed(new_signed):
+    """An open trail with a notary."""
+    return new_signed()
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ class ChainCheck:
     def run(self) -> None:
         first = b""
         self.roots = self.tree.extend_past([], self._marks)
+        self.alive = is_locked(self.path)
         with self.path.open("rb", buffering=0) as file:
-            self.alive = _is_locked(file)
             for lines in self._lines(file):
                 first = first or lines[0]
                 self.roots |= self.tree.extend_past(self._check(lines), self._marks)
@@ -166,11 +166,11 @@ def seconds_of(line: bytes) -> float | None:
         return None
 
 
-def _is_locked(file: BinaryIO) -> bool:
-    """Whether the process that writes this shard is alive."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    fcntl.flock(file, fcntl.LOCK_UN)
-    return False
+def is_locked(path: Path) -> bool:
+    """Whether the process that writes this shard is alive; needs no more than read access."""
+    with path.open("rb", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

@@ -73,6 +73,11 @@ class File:
         self.size = self._expected = status.st_size  # it may have grown before the lock was ours
         return status.st_nlink > 0
 
+    def unlock(self) -> None:
+        """Give the lock up, also for a copy of the descriptor in a child forked meanwhile."""
+        with suppress(OSError):
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
     def check(self) -> bool:
         """Make sure the file is still in its place and ends where we left it.
 

@@ -56,7 +56,7 @@ class Follower:
         folder = tree_folder(publisher.directory, self.name)
         self._tried = publisher.head(self.name, self.tree)
         self.tree.store(folder)
-        publisher.heads.swap(self.head, self._tried)
+        publisher.signing.heads.swap(self.head, self._tried)
         self.head = self._tried
         publish(folder / "checkpoint", self.head.note.encode())
         self.published = self.tree.size
@@ -99,14 +99,17 @@ def check_heads(directory: Path, heads: Heads) -> None:
 
     Shards of living processes are left to them: they hold their files open and check them.
     """
-    log = origin_of(directory)
-    for head in stored_heads(heads, directory, log).values():
+    stored = heads.at(place_of(directory), origin_of(directory))
+    log = origin_of(directory)  # again: another process may have begun it just now
+    for head in stored:
+        if head.log != log:
+            raise conflict(head.log)
         is_registry = head.origin == log
         name = head.origin.removeprefix(f"{log}/")
         path = registry_path(directory) if is_registry else shard_path(directory, name)
         if not path.exists():
             raise conflict(head.origin)
-        if is_registry or not _is_locked(path):
+        if is_registry or is_dead(path):
             roots = Follower(path).advance(path.stat().st_size, [head.size])
             if roots.get(head.size) != head.root:
                 raise conflict(head.origin)
@@ -115,10 +118,12 @@ def check_heads(directory: Path, heads: Heads) -> None:
             raise conflict(f"{log}/{name}")
 
 
-def seal_dead(registry: Registry, rows: dict[str, Head], known: Follower | None = None) -> None:
+def seal_dead(
+    registry: Registry, rows: dict[str, Head], known: Follower | None = None, own: str = ""
+) -> None:
     """Sign to their ends all shards that have ended and weren't sealed, and register that.
 
-    ``known`` was read in part already, by the process that wrote it.
+    ``known`` was read in part already, by the process that wrote it; ``own`` is its first shard.
     """
     state, publisher = registry.state(), registry.publisher
     ended = []
@@ -137,28 +142,30 @@ def seal_dead(registry: Registry, rows: dict[str, Head], known: Follower | None 
         follower.publish(publisher)
         ended.append(follower)
     if ended:
-        sealed = [_sealed(one, is_found=one.name not in state) for one in ended]
+        sealed = [
+            {**stand(one, "sealed"), **({} if one.name in {own, *state} else {"found": True})}
+            for one in ended
+        ]
         drop = [one.head.origin for one in ended if one.head]
         registry.append(sealed, rows.get(registry.origin), drop)
 
 
-def _sealed(follower: Follower, *, is_found: bool) -> dict[str, object]:
-    """What the registry says of a shard at its end; ``found``: its process never signed it."""
+def stand(follower: Follower, event: str) -> dict[str, object]:
+    """What the registry says of a shard: ``sealed`` at its end, else ``head``: how far it came."""
     size, root = follower.tree.size, follower.tree.root().hex()
-    told = {"event": "sealed", "shard": follower.name, "size": size, "root": root}
-    return {**told, "found": True} if is_found else told
+    return {"event": event, "shard": follower.name, "size": size, "root": root}
 
 
 def _has_ended(path: Path) -> bool:
     """Whether the last record is ``close``, and no process writes the shard any more."""
-    if _is_locked(path):
-        return False
-    return b'"event":"close"' in next(lines_backwards(path), b"")
+    return is_dead(path) and b'"event":"close"' in next(lines_backwards(path), b"")
 
 
-def _is_locked(path: Path) -> bool:
+def is_dead(path: Path) -> bool:
+    """Whether no process writes the shard any more."""
     file = File(path, os.O_APPEND)
     try:
-        return not file.lock(wait=False)
+        return file.lock(wait=False)
     finally:
+        file.unlock()
         file.close()

@@ -7,9 +7,12 @@ store of heads, and only then publishes it (the order of Sunlight).
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
-from contextlib import suppress
+import weakref
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from vaultlayer.audit.files import DEADLINE, at_exit_and_fork, sync_folder, unavailable
@@ -17,25 +20,29 @@ from vaultlayer.audit.follow import (
     Follower,
     check_heads,
     seal_dead,
+    stand,
     stored_heads,
 )
 from vaultlayer.audit.heads import Conflict
-from vaultlayer.audit.registry import opened
+from vaultlayer.audit.registry import Signing, opened
 from vaultlayer.errors import AuditUnavailable, VaultLayerError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from vaultlayer.audit.heads import Head, Heads, Provider
     from vaultlayer.audit.journal import Journal
     from vaultlayer.audit.log import Log
-    from vaultlayer.audit.note import Signer
     from vaultlayer.audit.registry import Publisher, Registry
+    from vaultlayer.audit.witness import Witness
 
 ROUND = 1.0  # seconds between two rounds
 HEARTBEAT = 60.0  # seconds after which an idle process says that it is there
+WITNESS = 60.0  # seconds between two heads that witnesses are asked to sign
 MAX_LAG = 60.0  # seconds without a signature after which accesses are refused
+
+_logger = logging.getLogger("vaultlayer.audit")
 
 
 class Notary:
@@ -44,20 +51,29 @@ class Notary:
     _log: Log
     _journal: Journal
     _publisher: Publisher
+    _own = ""
 
-    def __init__(self, directory: Path, heads: Heads, provider: Provider) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        heads: Heads,
+        provider: Provider,
+        witnesses: Sequence[Witness] = (),
+    ) -> None:
         self.heads = heads
+        self._witnesses = witnesses
         self._directory, self._provider = directory, provider
-        self._signer: Signer | None = None
+        self._signing: Signing | None = None
         self._failure = ""
         self._is_checked = self._is_attending = self._closed = False
         self.release()
         at_exit_and_fork(self)
+        _fork_between_rounds(weakref.ref(self))
 
     def attend(self, log: Log, journal: Journal) -> None:
         """Watch over these from now on; the thread starts with the first access."""
         self._log, self._journal, self._is_attending = log, journal, True
-        log.before_use = self.check
+        log.before_use, self._own = self.check, log.shard
 
     def check_heads(self) -> None:
         """Compare the log with its stored heads, once (``Conflict``), where they can be had."""
@@ -94,8 +110,10 @@ class Notary:
         self._thread: threading.Thread | None = None
         self._follower: Follower | None = None
         self._trouble: Exception | None = None
-        self._guard, self._stop = threading.Lock(), threading.Event()
+        self._guard, self._working = threading.Lock(), threading.Lock()
+        self._stop = threading.Event()
         self._signed = self._spoke = time.monotonic()
+        self._next_witness = 0.0
 
     def discard(self) -> None:
         """End the thread without a signature: the folder is about to go."""
@@ -112,20 +130,22 @@ class Notary:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._round()
+            with self._working:
+                self._round()
             self._stop.wait(ROUND)
         if not self._failure:
-            with suppress(VaultLayerError, OSError):  # else the next process does it
+            with self._working, suppress(VaultLayerError, OSError):  # else the next process does it
                 self._settle()
 
     def _round(self) -> None:
         try:
             self._watch()
             self._sign()
+            self._witness()
             self._signed, self._trouble = time.monotonic(), None
         except Conflict as error:
             self._fail(error)
-        except (VaultLayerError, OSError) as error:
+        except Exception as error:  # whatever it is, the next round tries again, until MAX_LAG
             self._trouble = error
 
     def _watch(self) -> None:
@@ -143,6 +163,8 @@ class Notary:
         follower = self._follower
         if follower is None or follower.path != written.path:
             follower = self._begin(written.path)
+        if follower is None:
+            return
         if self._trouble is not None:
             origin = f"{self._publisher.origin}/{follower.name}"
             rows = stored_heads(self.heads, self._directory, self._publisher.origin)
@@ -156,11 +178,25 @@ class Notary:
         follower.publish(self._publisher)
         self._spoke = time.monotonic()
 
-    def _begin(self, path: Path) -> Follower:
-        """Seal what has ended, the process's own former shard too, and register this one."""
+    def _witness(self) -> None:
+        """Tell the registry how far the shard has come, so that witnesses sign that too."""
+        follower = self._follower
+        if follower is not None and self._witnesses and time.monotonic() > self._next_witness:
+            self._next_witness = time.monotonic() + WITNESS
+            with self._registry() as registry:
+                head = self._rows(registry).get(registry.origin)
+                registry.append([stand(follower, "head")], head)
+
+    def _begin(self, path: Path) -> Follower | None:
+        """Seal what has ended, the process's own former shard too, and register this one.
+
+        None where it has ended too by now: another thread made the log go on in the next.
+        """
         self._settle()
         sync_folder(path.parent)
         with self._registry() as registry:
+            if registry.state().get(path.stem, {}).get("event") == "sealed":
+                return None
             head = self._rows(registry).get(registry.origin)
             registry.append([{"event": "shard", "shard": path.stem}], head)
             self._publisher = registry.publisher
@@ -169,12 +205,17 @@ class Notary:
 
     def _settle(self) -> None:
         with self._registry() as registry:
-            seal_dead(registry, self._rows(registry), self._follower)
+            seal_dead(registry, self._rows(registry), self._follower, self._own)
 
-    def _registry(self) -> AbstractContextManager[Registry]:
-        if self._signer is None:
-            self._signer = self.heads.signer(self._provider)
-        return opened(self._directory, self._signer, self.heads)
+    @contextmanager
+    def _registry(self) -> Iterator[Registry]:
+        if self._signing is None:
+            signer = self.heads.signer(self._provider)
+            self._signing = Signing(signer, self.heads, self._witnesses)
+        with opened(self._directory, self._signing) as registry:
+            yield registry
+        for why in registry.unwitnessed:
+            _logger.warning("%s", why)
 
     def _rows(self, registry: Registry) -> dict[str, Head]:
         return stored_heads(self.heads, self._directory, registry.origin)
@@ -185,3 +226,19 @@ class Notary:
             self._log.fail(error.message)
             with suppress(AuditUnavailable):
                 self._journal.watch()
+
+
+def _fork_between_rounds(reference: weakref.ref[Notary]) -> None:
+    """A child is no copy of a process that is just using its database or holds the registry."""
+    held: list[threading.Lock] = []
+
+    def before() -> None:
+        notary = reference()
+        if notary is not None and notary._working.acquire(timeout=DEADLINE):
+            held.append(notary._working)
+
+    def after() -> None:
+        while held:
+            held.pop().release()
+
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=held.clear)

@@ -22,6 +22,7 @@ from vaultlayer.audit.merkle import leaf_hash
 from vaultlayer.audit.note import Checkpoint
 from vaultlayer.audit.shard import GENESIS, cut_torn_tail
 from vaultlayer.audit.tiles import Tree, publish
+from vaultlayer.audit.witness import cosigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from vaultlayer.audit.heads import Heads
     from vaultlayer.audit.note import Signer
+    from vaultlayer.audit.witness import Witness
 
 VERSION = 1
 
@@ -58,34 +60,44 @@ def read_registry(directory: Path) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Publisher:
-    """Who signs the logs of a directory, where to, and under what origin."""
+class Signing:
+    """With what the logs of a directory are signed, where their heads go, and who cosigns them."""
 
-    directory: Path
     signer: Signer
     heads: Heads
+    witnesses: Sequence[Witness] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """The signing of one directory's logs, and the origin they share."""
+
+    directory: Path
+    signing: Signing
     origin: str
 
     def head(self, name: str, tree: Tree) -> Head:
         """The signed head of a shard's tree; of the registry's where ``name`` is empty."""
         origin, root = f"{self.origin}/{name}" if name else self.origin, tree.root()
-        note = self.signer.sign(Checkpoint(origin, tree.size, root).text)
+        note = self.signing.signer.sign(Checkpoint(origin, tree.size, root).text)
         return Head(origin, self.origin, place_of(self.directory), tree.size, root, note)
 
 
 class Registry:
     """The registry while this process has its lock; see ``opened``."""
 
-    def __init__(self, directory: Path, file: File, signer: Signer, heads: Heads) -> None:
+    def __init__(self, directory: Path, file: File, signing: Signing) -> None:
+        self.unwitnessed: list[str] = []  # which witnesses didn't sign the last head, and why
         self.records: list[dict[str, Any]] = []
         self._file, self._prev = file, GENESIS
         self._leaves: list[bytes] = []
         for line in file.read(file.size, 0).split(b"\n")[:-1]:
             self._take(line)
         if not self.records:
-            self._write([{"event": "registry", "origin": f"{signer.public.name}/{_node()}"}])
+            origin = f"{signing.signer.public.name}/{os.urandom(8).hex()}"
+            self._write([{"event": "registry", "origin": origin}])
         self.origin = str(self.records[0].get("origin"))
-        self.publisher = Publisher(directory, signer, heads, self.origin)
+        self.publisher = Publisher(directory, signing, self.origin)
 
     def check(self, head: Head | None) -> None:
         """``Conflict`` unless this is the log of that head, gone on with or as it was."""
@@ -93,25 +105,33 @@ class Registry:
             raise conflict(head.origin)
 
     def append(
-        self, records: Sequence[Mapping[str, Any]], head: Head | None, drop: Sequence[str] = ()
+        self,
+        records: Sequence[Mapping[str, Any]],
+        head: Head | None,
+        drop: Sequence[str] = (),
+        *,
+        forced: bool = False,
     ) -> Head:
-        """Add records: on the disk, then signed, then the head swapped, then published.
+        """Add records: on the disk, then signed, the head swapped, cosigned, published.
 
         ``drop`` names the origins whose heads go with it: those of shards that are sealed.
+        ``forced``: what is lost was accepted, so the head need not be one of this log.
         """
-        self.check(head)
+        if not forced:
+            self.check(head)
         self._write(records)
         self._file.sync()
         tree = Tree()
         tree.extend(self._leaves)
         new, place = self.publisher.head("", tree), self.publisher.directory / "registry"
         tree.store(place)
-        self.publisher.heads.swap(head, new, drop)
-        publish(place / "checkpoint", new.note.encode())
+        self.publisher.signing.heads.swap(head, new, drop)
+        note, self.unwitnessed = cosigned(new.note, self.publisher.signing.witnesses, place)
+        publish(place / "checkpoint", note.encode())
         return new
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """The last ``shard``, ``sealed`` or ``pruned`` record of each shard."""
+        """How each shard stands; see ``state_of``."""
         return state_of(self.records)
 
     def _write(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -132,7 +152,7 @@ class Registry:
 
 
 @contextmanager
-def opened(directory: Path, signer: Signer, heads: Heads) -> Iterator[Registry]:
+def opened(directory: Path, signing: Signing) -> Iterator[Registry]:
     """The registry, locked against other processes; begun where there is none."""
     path = registry_path(directory)
     file = None
@@ -144,17 +164,18 @@ def opened(directory: Path, signer: Signer, heads: Heads) -> Iterator[Registry]:
         cut_torn_tail(file, path)
         if is_new:
             sync_folder(path.parent)
-        yield Registry(directory, file, signer, heads)
+        yield Registry(directory, file, signing)
     except OSError as error:
         raise unavailable("the audit log's registry can't be written", error) from error
     finally:
         if file is not None:
+            file.unlock()
             file.close()
 
 
 def state_of(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The last ``shard``, ``sealed`` or ``pruned`` record of each shard, by its name."""
-    kinds = ("shard", "sealed", "pruned")
+    """The last record about each shard that says how it stands, by its name."""
+    kinds = ("shard", "sealed", "pruned", "loss")
     return {str(r.get("shard")): dict(r) for r in records if r.get("event") in kinds}
 
 
@@ -170,10 +191,6 @@ def _record(line: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _node() -> str:
-    return os.urandom(8).hex()
 
 
 def _wait_for_lock(file: File) -> None:

@@ -77,12 +77,12 @@ class Tree:
         """Forget full tiles: the caller wants the root only."""
         self._full.clear()
 
-    def expected(self) -> Iterator[tuple[int, int, int, bytes]]:
+    def expected(self, *, partial: bool = True) -> Iterator[tuple[int, int, int, bytes]]:
         """Every tile ``store`` would write now: level, place, width, content."""
         for level, place, content in self._full:
             yield level, place, WIDTH, content
         for level, edge in enumerate(self._edge):
-            if edge:
+            if edge and partial:
                 yield level, self.size >> 8 * (level + 1), len(edge), b"".join(edge)
 
     def _finish_tile(self) -> None:
@@ -114,7 +114,11 @@ class Tiles:
         return root_of(hashes)
 
     def root(self) -> bytes:
-        return range_root(0, self._size, self.subtree)
+        return self.root_at(self._size)
+
+    def root_at(self, size: int) -> bytes:
+        """The root the tree had when it had ``size`` entries."""
+        return range_root(0, size, self.subtree)
 
     def _tile(self, level: int, place: int) -> bytes:
         known = self._read.get((level, place))

@@ -11,6 +11,7 @@ from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
 from vaultlayer.audit.notary import Notary
 from vaultlayer.audit.recover import recover
+from vaultlayer.audit.witness import Witness
 from vaultlayer.errors import AuditUnavailable
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ class Trail:
         :raises AuditUnavailable: the directory can't be used, or holds an older state of the log.
         """
         directory, durability = settings.audit_directory, settings.durability
+        witnesses = [Witness.parse(text) for text in settings.witnesses]
         recover(directory)
-        self.notary = Notary(directory, heads_at(settings.database), provider)
+        self.notary = Notary(directory, heads_at(settings.database), provider, witnesses)
         try:
             self.notary.check_heads()
         except Conflict:

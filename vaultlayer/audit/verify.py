@@ -11,7 +11,7 @@ from vaultlayer.audit.check import ChainCheck, Finding, RegistryCheck, seconds_o
 from vaultlayer.audit.files import unavailable
 from vaultlayer.audit.follow import shard_path, tree_folder
 from vaultlayer.audit.heads import place_of
-from vaultlayer.audit.note import Checkpoint, open_checkpoint
+from vaultlayer.audit.note import COSIGNATURE, Checkpoint, open_checkpoint, signers
 from vaultlayer.audit.registry import origin_of, read_registry, registry_path, state_of
 from vaultlayer.errors import AuditUnavailable
 
@@ -34,6 +34,8 @@ class Report:
 
     ``unsigned`` counts the records no checked signature covers yet: all of them when no key
     was given, else those of the last second, or of a process nobody has signed for so far.
+    ``pruned`` counts records that were removed as the registry says; ``lost`` the heads that
+    were given up with ``vaultlayer audit accept-loss``.
     """
 
     shards: int
@@ -41,6 +43,7 @@ class Report:
     findings: list[Finding]
     unsigned: int = 0
     pruned: int = 0
+    lost: int = 0
 
     @property
     def limits(self) -> str:
@@ -98,7 +101,8 @@ class _Verification:
                 self._check_shard(name)
             except OSError as error:
                 raise unavailable(f"the audit log {name} can't be read", error) from error
-        return Report(len(names), self.total, self.findings, self.unsigned, self.pruned)
+        lost = sum(record.get("event") == "loss" for record in self.records)
+        return Report(len(names), self.total, self.findings, self.unsigned, self.pruned, lost)
 
     def _check_registry(self) -> None:
         for head in self.stored.values():
@@ -114,7 +118,7 @@ class _Verification:
         self.findings += check.findings
 
     def _check_shard(self, name: str) -> None:
-        told = self.told[name]
+        told = _since_loss(self.told[name])
         ends = [head for head in map(_head, told) if head]
         folder, path = tree_folder(self.directory, name), shard_path(self.directory, name)
         heads = self._heads(name, folder, ends)
@@ -135,6 +139,8 @@ class _Verification:
         self.findings += check.findings
 
     def _check_missing(self, name: str, ends: list[Checkpoint], heads: list[Checkpoint]) -> None:
+        if self.state[name]["event"] == "loss":
+            return
         if self.state[name]["event"] != "pruned" or not ends:
             self._find(name, "was removed: the registry lists it")
         elif any((head.size, head.root) != (ends[-1].size, ends[-1].root) for head in heads[1:]):
@@ -154,19 +160,30 @@ class _Verification:
         label = name or REGISTRY
         try:
             note = (folder / "checkpoint").read_text("utf-8")
+        except UnicodeDecodeError:
+            self._find(label, "its checkpoint isn't signed by a known key")
+            return known
         except FileNotFoundError:
             if not name:
                 self._find(label, "has no checkpoint")
             return known
         try:
             checkpoint = open_checkpoint(note, self.keys)
-        except (ValueError, UnicodeDecodeError):
+        except ValueError:
             self._find(label, "its checkpoint isn't signed by a known key")
             return known
+        if not name:
+            self._check_witnesses(note)
         if checkpoint.origin != origin:
             self._find(label, f"its checkpoint is of another log, {checkpoint.origin}")
             return known
         return [*known, checkpoint]
+
+    def _check_witnesses(self, note: str) -> None:
+        cosigners = {key.name for key in signers(note, self.keys) if key.kind == COSIGNATURE}
+        for key in self.keys:
+            if key.kind == COSIGNATURE and key.name not in cosigners:
+                self._find(REGISTRY, f"the witness {key.name} didn't sign its head")
 
     def _compare(self, check: ChainCheck, heads: list[Checkpoint]) -> int:
         """The size up to which the tree is what a checked head says."""
@@ -184,6 +201,12 @@ class _Verification:
 
     def _find(self, shard: str, what: str) -> None:
         self.findings.append(Finding(shard, 0, what))
+
+
+def _since_loss(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was said of a shard after its former state was given up."""
+    lost = [place for place, record in enumerate(records) if record.get("event") == "loss"]
+    return records[lost[-1] + 1 :] if lost else records
 
 
 def _head(record: dict[str, Any]) -> Checkpoint | None:

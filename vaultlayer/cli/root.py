@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vaultlayer.cli import audit, demo, init, keys, policy, questions, report, tail
+from vaultlayer.cli import audit, audit_upkeep, demo, init, keys, policy, questions, report, tail
 from vaultlayer.cli.common import exit_code, show_error
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.version import __version__
@@ -28,6 +28,10 @@ audit.app.command("who-read")(questions.who_read)
 audit.app.command("what-did")(questions.what_did)
 for _question in (questions.scope, questions.denials, questions.unusual, tail.tail):
     audit.app.command()(_question)
+for _command in (audit_upkeep.key, audit_upkeep.fsck, audit_upkeep.prune, audit_upkeep.export):
+    audit.app.command()(_command)
+audit.app.command("accept-loss")(audit_upkeep.accept_loss)
+audit.app.add_typer(audit_upkeep.prove, name="prove")
 
 
 def _version(wanted: bool) -> None:
