@@ -34,7 +34,6 @@ _TABLES: Mapping[str, frozenset[str]] = {
     ),
 }
 
-
 _SINK = frozenset({"url", "required", "format"})
 _FORMATS = ("native", "ocsf", "ecs")
 
