@@ -38,6 +38,7 @@ Row = dict[str, Any]  # a mapped instance's dict, or the columns of its place
 # Where a value is opened: how the envelopes begin that open there (None: only the one it was
 # located for), their key's decrypt, their place from the subject on, and the person's log ref.
 Spot = tuple["bytes | None", "Callable[[bytes, bytes, bytes], bytes]", bytes, bytes]
+_NOWHERE: Any = (None, None, b"", NO_REF)  # of a row that nothing was located for yet
 
 
 def reading(  # noqa: C901 counts what it holds
@@ -180,13 +181,6 @@ def _open_column(
                 for data in opened
             ]
     return [None if data is None else decode(data) for data in opened]
-
-
-def _nothing(*_: bytes) -> bytes:
-    raise ValueError
-
-
-_NOWHERE: Spot = (None, _nothing, b"", NO_REF)
 
 
 def _value(grant: Grant, flags: int, data: bytes) -> Any:

@@ -306,3 +306,18 @@ def _in_thread(work) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
+
+
+@pytest.fixture
+def short_journal(monkeypatch):
+    """A journal that goes on in another file after eight notes; ask for it before ``world``."""
+    monkeypatch.setattr("vaultlayer.audit.segment.SLOTS", 8)
+
+
+def test_reading_goes_on_when_the_journal_moves_on(short_journal, world, m):
+    """A note that finds its file full is made in the next one; none is missing from the log."""
+    before = world.decided()
+    with world.acting() as session:
+        ada = session.get(m.Customer, 1)
+        assert [ada.name for _ in range(30)] == [ADA] * 30
+    assert world.decided() == before + 30
