@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.context import CURRENT, PINNED
 from vaultlayer.audit.event import trace_id as current_trace
-from vaultlayer.audit.slots import texts
+from vaultlayer.audit.slots import NO_REF, texts
+from vaultlayer.crypto.refusals import damaged
 from vaultlayer.deciding import NOBODY, Deciding
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm import batch, fetching
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from vaultlayer.access.principal import Principal
+    from vaultlayer.errors import IntegrityError
     from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.field import Field
     from vaultlayer.privacy.elevation import Elevation
@@ -176,6 +178,12 @@ class Access(Deciding):
         """Write an event of this access into the log now; AuditUnavailable when it can't be."""
         told = self.journal._accesses[self._records()].context
         self.vault.log.write(event, **told, **fields)
+
+    def damaged(self, field: Field, ref: bytes = NO_REF) -> IntegrityError:
+        """Journal that a value that may be read didn't open, and return the error."""
+        prefix = self.spec(field.entity, (field.name,), "read", "error", "integrity")
+        self.journal.append_many(prefix, [ref])
+        return damaged()
 
     def alarm(self, field: Field, ref: bytes) -> None:
         """Tell at once that a decoy is being opened; AuditUnavailable, and it stays closed."""

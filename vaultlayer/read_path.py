@@ -18,7 +18,6 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.codecs import TEXT
 from vaultlayer.crypto.envelope import FLAG_PADDED, PLAIN_HEADER
 from vaultlayer.crypto.padding import unpad
-from vaultlayer.crypto.refusals import damaged
 from vaultlayer.orm import loading
 from vaultlayer.orm.attribute import encoded
 from vaultlayer.orm.entity import SUBJECT_KEY
@@ -89,7 +88,7 @@ def reading(  # noqa: C901 counts what it holds
         except UnicodeDecodeError:
             pass  # a lone surrogate, which only the codec knows to read
         except (InvalidTag, ValueError):
-            raise damaged() from None
+            raise access.damaged(field, key.log_ref) from None
         return _value(grant, sealed[2], data)
 
     return read
@@ -120,7 +119,7 @@ def open_columns(
         refs = [ref for (_, _, _, ref), sealed in filled if sealed is not None]
         access.journal.append_many(grant.prefix, refs)
     return [
-        _open_column(grant, spots, flagged, closed)
+        _open_column(access, grant, spots, flagged, closed)
         for grant, (spots, flagged), closed in zip(grants, located, columns, strict=True)
     ]
 
@@ -159,7 +158,7 @@ def _locate_column(
 
 
 def _open_column(
-    grant: Grant, spots: Sequence[Spot], flagged: bool, closed: Sequence[Any]
+    access: Access, grant: Grant, spots: Sequence[Spot], flagged: bool, closed: Sequence[Any]
 ) -> list[Any]:
     head, decode = grant.head, grant.decode
     try:
@@ -168,7 +167,7 @@ def _open_column(
             for (_, decrypt, place, _), sealed in zip(spots, closed, strict=True)
         ]
     except (InvalidTag, ValueError):
-        raise damaged() from None
+        raise access.damaged(grant.field) from None
     if flagged or grant.masked:
         return [
             None if data is None else _value(grant, sealed[2], data)

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import jwt
 import pytest
 from jsonschema import Draft202012Validator
+from sqlalchemy import text
 
-from vaultlayer import AccessDenied, ConfigurationError, Principal
+from vaultlayer import AccessDenied, ConfigurationError, IntegrityError, Principal
 from vaultlayer.access.names import ACTIONS
 from vaultlayer.access.tokens import TokenVerifier
 from vaultlayer.audit.event import SCHEMA
@@ -100,9 +101,9 @@ def test_no_value_key_or_address_is_in_any_record(shop):
     shop.add("Zenobia Quillfeather")
     principal = Principal(address, ["support"], client="desk")
     shop.read("name", as_=principal, reason=f"call from <{address}>, ticket 4711")
-    text = json.dumps(audit_events(shop.vault))
-    assert "uillfeather" not in text
-    assert "7946" not in text
+    told = json.dumps(audit_events(shop.vault))
+    assert "uillfeather" not in told
+    assert "7946" not in told
     (read,) = [event for event in audit_events(shop.vault) if event["event"] == "read"]
     assert read["actor"]["sub"] == digest(address)
     assert re.fullmatch(r"sha256:[A-Za-z0-9_-]{22}", read["actor"]["sub"])
@@ -150,3 +151,23 @@ def test_checking_events_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     with pytest.raises(ConfigurationError, match="pip install jsonschema"):
         check_events([])
+
+
+@pytest.mark.parametrize("way", ["attribute", "reveal"])
+def test_a_value_that_does_not_open_is_told_as_an_error(shop, way):
+    """A forged value is refused, and its record says so beside the one that it was allowed."""
+    shop.add("Zenobia")
+    with shop.engine.begin() as connection:
+        (sealed,) = connection.execute(text("SELECT name FROM customer")).one()
+        forged = sealed[:-1] + bytes([sealed[-1] ^ 1])
+        connection.execute(text("UPDATE customer SET name = :name"), {"name": forged})
+    access = shop.vault.access(Principal("sam", ["support"]), purpose="customer_service")
+    with shop.sessions() as session, access:
+        row = session.query(shop.Customer).one()
+        with pytest.raises(IntegrityError):
+            assert row.name if way == "attribute" else access.reveal([row], shop.Customer.name)
+    reads = [event for event in audit_events(shop.vault) if event["event"] == "read"]
+    assert [(e["decision"], e["outcome"], e["reason_code"]) for e in reads] == [
+        ("allow", "success", "rule"),
+        ("allow", "error", "integrity"),
+    ]
