@@ -295,3 +295,15 @@ def test_who_has_no_consent_is_not_found_out_by_can(shop):
         assert [access.can(shop.Buyer.name, buyer) for buyer in buyers] == [True, False]
         assert access.deny_reason(shop.Buyer.name, buyers[1]) == "consent_missing"
     assert [each for each in shop.events("read") if each["purpose"] == "direct_marketing"] == []
+
+
+def test_what_this_process_committed_outranks_an_older_view_of_the_database(shop):
+    """As if the database still showed the row before: the later number counts."""
+    (person,) = shop.populate(1)
+    shop.say("grant", person)
+    shop.vault.standing.note(person.bytes, "direct_marketing", 2, "withdrawn")
+    assert shop.names() == ["consent_withdrawn"]
+    shop.vault.standing.note(person.bytes, "direct_marketing", 0, "granted")
+    shop.say("object", person, "security")
+    shop.vault.standing.note(person.bytes, "security", 2, "granted")
+    assert shop.names(Principal("al", ["auditor"]), "security") == ["***"]
