@@ -252,7 +252,7 @@ from pathlib import Path
 from sqlalchemy import create_engine
 from vaultlayer import PersonalData, Principal, Vault
 import vaultlayer.keys.local_file as files, vaultlayer.lifecycle.backups as backups
-folder, url, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+folder, url, number, tag = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
 calls = 0
 def step(function):
     def run(*given, **named):
@@ -270,36 +270,30 @@ for module, name in [
 vault = Vault.open(folder / "vaultlayer.toml")
 vault.attach(create_engine(url))
 with vault.access(Principal("olga", roles=["privacy_officer"]), purpose="legal_obligation"):
-    vault.keys.backup(folder / f"killed-{number}.json", shares=(2, 3), folder=folder / f"s{number}")
+    vault.keys.backup(folder / f"killed-{tag}.json", shares=(2, 3), folder=folder / f"s{tag}")
 """
 
 
-def killed_at(shop, number):
-    """Whether a backup was killed at its ``number``-th step, and the shop is as it was."""
+def killed_at(shop, number, tag):
+    """Whether a backup was killed at its ``number``-th step; afterwards all must be whole."""
     url = shop.engine.url.render_as_string(hide_password=False)
-    program = [sys.executable, "-c", KILLED, str(shop.folder), url, str(number)]
+    program = [sys.executable, "-c", KILLED, str(shop.folder), url, str(number), str(tag)]
     done = subprocess.run(program, capture_output=True, encoding="utf-8", timeout=60)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    file, folder = shop.folder / f"killed-{number}.json", shop.folder / f"s{number}"
+    file = shop.folder / f"killed-{tag}.json"
     with shop.officer():
         if file.exists():  # whole, or not at all
-            words = [path.read_text() for path in sorted(folder.glob("*.txt"))]
-            assert shop.vault.keys.restore(file, words[:2], dry_run=True) == 1
-        newest = shop.sql("SELECT recovery_id FROM vaultlayer_recovery ORDER BY created DESC")
-        told = shop.vault.keys.backup(shop.folder / f"after-{number}.json")
-        assert bytes.fromhex(told.recovery) in {bytes(row[0]) for row in newest}
-        sets = [made_shares for made_shares in _sets(shop) if len(made_shares) >= 2]
-        opened = [_opens(shop, told.file, made_shares) for made_shares in sets]
-        assert any(opened)  # no recovery key was recorded whose shares aren't all on the disk
+            assert _opens(shop, file, _words(shop.folder / f"s{tag}"))
+        told = shop.vault.keys.backup(shop.folder / f"after-{tag}.json")
+        sets = sorted(shop.folder.glob("s[0-9]*"), key=lambda path: -path.stat().st_mtime_ns)
+        # No recovery key was recorded whose shares aren't all on the disk.
+        assert any(_opens(shop, told.file, _words(s)) for s in (*sets, shop.folder / "shares"))
     return done.returncode != 0
 
 
-def _sets(shop):
-    folders = [shop.folder / "shares", *shop.folder.glob("s[0-9]*")]
-    for folder in folders:
-        files = sorted(folder.glob("share-*.txt"))
-        needed = 3 if folder.name == "shares" else 2
-        yield [path.read_text() for path in files][:needed]
+def _words(folder):
+    needed = 3 if folder.name == "shares" else 2
+    return [path.read_text() for path in sorted(folder.glob("share-*.txt"))][:needed]
 
 
 def _opens(shop, file, words):
@@ -311,19 +305,12 @@ def _opens(shop, file, words):
 
 def test_a_backup_killed_at_any_step_leaves_no_half_of_it(made):
     """kill -9 between all its steps: files whole or absent, the recorded key's shares on disk."""
-    for number in (1, 4, 8, 10, 12, 13, 15):
-        killed_at(made, number)
+    kills = [killed_at(made, number, number) for number in (4, 8, 10, 12, 13)]
+    assert sum(kills) >= 4
 
 
 @pytest.mark.soak
 def test_a_backup_killed_many_times(made):
-    """The same, a hundred times over all steps."""
-    kills = 0
-    for number in range(100):
-        for path in (*made.folder.glob("killed-*"), *made.folder.glob("after-*")):
-            path.unlink()
-        at = number % 18 + 1
-        for path in (made.folder / f"s{at}").glob("*"):
-            path.rename(path.with_name(f"old-{number}-{path.name}"))
-        kills += killed_at(made, at)
-    assert kills >= 50
+    """The same over all steps, twice."""
+    kills = sum(killed_at(made, number % 18 + 1, number) for number in range(36))
+    assert kills >= 20
