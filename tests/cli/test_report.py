@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from sqlalchemy import create_engine, text
 
+from vaultlayer import Principal, Vault
 from vaultlayer.audit.event import canonical
 from vaultlayer.audit.follow import tree_folder
 from vaultlayer.audit.heads import heads_at
@@ -89,3 +90,26 @@ def test_it_fits_the_terminal_and_opens_as_a_page(vaultlayer, shop, browser, tmp
     seen = browser(page)
     assert seen.count("<section") == page.read_text("utf-8").count("<section") > 15
     assert "nothing to show" in seen
+
+
+def test_a_restore_drill_counts_once_it_is_in_the_log(vaultlayer, shop):
+    """As `vaultlayer keys drill` records it; another change of keys is none."""
+    olga = Principal("olga", ["privacy_officer"])
+    with (
+        Vault.open() as vault,
+        vault.access(olga, purpose="security") as access,
+    ):
+        access.record("keys_changed", what="kek", step="added")
+    assert controls(vaultlayer)[1]["artefacts"]["backup_drill"]["state"] == "absent"
+    with (
+        Vault.open() as vault,
+        vault.access(olga, purpose="security") as access,
+    ):
+        access.record("keys_changed", what="backup", step="drilled")
+    found = controls(vaultlayer)[1]["artefacts"]["backup_drill"]
+    assert (found["state"], found["facts"]["times"]) == ("there", 1)
+    with Vault.open() as vault, vault.access(olga, purpose="security") as access:
+        access.record("keys_changed", what="backup", step="drilled", left=2)
+    code, answer = controls(vaultlayer)
+    assert (code, answer["artefacts"]["backup_drill"]["state"]) == (1, "finding")
+    shop.events()

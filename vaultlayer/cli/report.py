@@ -110,7 +110,9 @@ def _page(answer: Mapping[str, Any]) -> str:
         parts.append(tag("section", head, tag("p", each["words"]), facts))
     signed = answer["signed"]
     note = [tag("h2", "Signature"), tag("p", _signed(answer)), tag("pre", signed["checkpoint"])]
-    return page("Controls and their evidence", *parts, *note, subtitle=f"Made {answer['made']}")
+    css = "pre{overflow-x:auto}li{overflow-wrap:anywhere}"
+    made = f"Made {answer['made']}"
+    return page("Controls and their evidence", *parts, *note, subtitle=made, css=css)
 
 
 def _mark(state: str) -> Any:

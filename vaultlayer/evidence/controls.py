@@ -125,9 +125,7 @@ def _of_log(vault: Vault) -> dict[str, Artefact]:
             "erasures": trail.happened(
                 index, "subject_erased", "{} erasures in the log", "nobody was erased yet"
             ),
-            "backup_drill": trail.happened(
-                index, "backup_drill", "{} drills in the log", "no restore drill is in the log"
-            ),
+            "backup_drill": trail.backup_drill(index),
             "honeytokens": trail.honeytokens(index, _marked(vault)),
         }
 

@@ -104,6 +104,22 @@ def happened(index: Index, event: str, words: str, none: str) -> Artefact:
     return there(words.format(times), times=times) if times else absent(none)
 
 
+def backup_drill(index: Index) -> Artefact:
+    """The restore drills of the key backup, and when the last was."""
+    places = index.database.execute(
+        "SELECT shard.name, place, length FROM event JOIN shard ON shard.id = event.shard "
+        "JOIN name ON name.id = event.name WHERE name.name = 'keys_changed' ORDER BY ts"
+    ).fetchall()
+    changes = map(json.loads, index.lines(places))
+    drills = [one for one in changes if one.get("step") == "drilled"]
+    if not drills:
+        return absent("no restore drill is in the log")
+    last, times = drills[-1], len(drills)
+    if last.get("left"):
+        return finding(f"the last drill, at {last['ts']}, did not bring all back", times=times)
+    return there(f"{times} drill(s), the last at {last['ts']}", times=times)
+
+
 def honeytokens(index: Index, marked: int) -> Artefact:
     (alarms,) = index.database.execute(
         "SELECT coalesce(sum(events), 0) FROM hour JOIN name ON name.id = hour.name "
