@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from vaultlayer.cli.bundles import PoliciesOption, folder_of, snapshot_in
 from vaultlayer.cli.common import ConfigOption, JsonOption, database_error, print_json
 from vaultlayer.cli.reviewing import show_changes
+from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.vault import Vault
 
@@ -46,9 +47,15 @@ def amend(
             amendment = vault.governing.publish(wanted, by or getpass.getuser(), dry_run=dry_run)
         except (SQLAlchemyError, ImportError) as error:
             raise database_error(error) from None
+    note = shadow_note(config)
     if json_:
-        print_json(_told(amendment, dry_run))
-        return
+        print_json({**_told(amendment, dry_run), "shadow": note})
+    else:
+        _show(amendment, dry_run)
+        tell_shadow(note)
+
+
+def _show(amendment: Amendment | None, dry_run: bool) -> None:
     if amendment is None:
         typer.echo("This version is in force: there is nothing to publish.")
         return

@@ -90,25 +90,3 @@ def category_of(bundle: Bundle, field: str, given: str | None) -> tuple[str, str
 def stop(code: int, error: ConfigurationError | PolicyError) -> NoReturn:
     typer.echo(str(error), err=True)
     raise typer.Exit(code)
-
-
-def shadow_note(config: Path | None, policies: Path | None = None) -> str | None:
-    """What every report says while shadow mode is on; None while it is off."""
-    if policies is not None and config is None:
-        return None  # a folder alone: no settings are asked
-    try:
-        settings = Settings.load(config)
-    except ConfigurationError:
-        return None
-    if settings.shadow is None:
-        return None
-    return (
-        f"Shadow mode is on: the rules in {settings.shadow.name} are tried beside those in force, "
-        "logged as “shadow” where they would decide otherwise, and enforced nowhere."
-    )
-
-
-def tell_shadow(config: Path | None, policies: Path | None = None) -> None:
-    """The same in the terminal."""
-    if note := shadow_note(config, policies):
-        typer.echo(note)

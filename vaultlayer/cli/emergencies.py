@@ -20,6 +20,7 @@ from vaultlayer.access.principal import Principal
 from vaultlayer.access.snapshot import Snapshot
 from vaultlayer.access.source import Stored
 from vaultlayer.cli.common import ConfigOption, JsonOption, database_error, print_json
+from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.errors import ConfigurationError, PolicyError
 from vaultlayer.settings import Settings
 from vaultlayer.vault import Vault
@@ -39,11 +40,12 @@ def emergencies(
     """
     with _vault(config) as vault:
         found = _asked(lambda: vault.elevations.open(reviewed=all_))
-    told = [_told(row) for row in found]
+    told, note = [_told(row) for row in found], shadow_note(config)
     if json_:
-        print_json({"emergencies": told})
+        print_json({"emergencies": told, "shadow": note})
     else:
         _show(told)
+        tell_shadow(note)
     if any(row["reviewed"] is None for row in told):
         raise typer.Exit(1)
 

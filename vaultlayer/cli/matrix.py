@@ -20,12 +20,11 @@ from vaultlayer.cli.bundles import (
     asked_field,
     fields_of,
     folder_of,
-    shadow_note,
     snapshot_in,
-    tell_shadow,
 )
 from vaultlayer.cli.common import ConfigOption, JsonOption, print_json
 from vaultlayer.cli.page import Html, join, page, tag
+from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def matrix(
         typer.echo(f"{'Would write' if dry_run else 'Wrote'} {html}")
     else:
         _show(roles, sheets, action)
-        tell_shadow(config, policies)
+        tell_shadow(note)
 
 
 def sheets_of(
@@ -156,11 +155,11 @@ def page_of(
     links = (tag("a", sheet.purpose, href=f"#{sheet.purpose}") for sheet in sheets)
     return page(
         f"Who may {action} what",
-        tag("p", note, class_="note warn") if note else None,
         tag("p", legend, class_="legend"),
         tag("nav", join(links, " · ")),
         [_section(roles, sheet) for sheet in sheets],
         subtitle=subtitle,
+        note=note,
         css=_CSS,
     )
 

@@ -51,8 +51,17 @@ def table(head: Iterable[Content], rows: Iterable[Iterable[Content]], **attribut
     return tag("table", columns, tag("tbody", lines), **attributes)
 
 
-def page(title: str, *body: Content | Iterable[Content], subtitle: str = "", css: str = "") -> str:
-    """The whole document. ``css`` is added to the common style and must not come from users."""
+def page(
+    title: str,
+    *body: Content | Iterable[Content],
+    subtitle: str = "",
+    note: str | None = None,
+    css: str = "",
+) -> str:
+    """The whole document; ``note`` stands out under its title.
+
+    ``css`` is added to the common style and must not come from users.
+    """
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = tag(
         "head",
@@ -63,7 +72,12 @@ def page(title: str, *body: Content | Iterable[Content], subtitle: str = "", css
         tag("title", title),
         Html(f"<style>{STYLE}{css}</style>"),
     )
-    top = tag("header", tag("h1", title), tag("p", subtitle) if subtitle else None)
+    top = tag(
+        "header",
+        tag("h1", title),
+        tag("p", subtitle) if subtitle else None,
+        tag("p", note, class_="note warn") if note else None,
+    )
     return f'<!doctype html>\n<html lang="en">{head}<body>{top}{tag("main", *body)}</body></html>\n'
 
 

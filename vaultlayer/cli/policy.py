@@ -21,12 +21,11 @@ from vaultlayer.cli.bundles import (
     PoliciesOption,
     category_of,
     folder_of,
-    shadow_note,
     snapshot_in,
-    tell_shadow,
 )
 from vaultlayer.cli.common import FINDINGS
 from vaultlayer.cli.models import declared_in
+from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.errors import PolicyError
 
 app = typer.Typer(no_args_is_help=True, help="Check and explain the policy bundle.")
@@ -72,12 +71,12 @@ def check(
             found += uncategorised(snapshot, declared)
     except PolicyError as error:
         bundle, found = None, [Finding.of(error)]
+    note = shadow_note(config, policies)
     if json_:
-        note = {"shadow": shadow_note(config, policies)}
-        _print_json({"ok": not found, **_counts(bundle), "findings": found, **note})
+        _print_json({"ok": not found, **_counts(bundle), "findings": found, "shadow": note})
     else:
         _show_findings(bundle, found)
-        tell_shadow(config, policies)
+        tell_shadow(note)
     if found:
         raise typer.Exit(FINDINGS)
 

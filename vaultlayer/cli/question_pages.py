@@ -32,6 +32,7 @@ def who_read(answer: Mapping[str, Any]) -> str:
         table(heads, rows),
         *_records(answer["events"], answer["total"]),
         subtitle=f"Data subject {answer['subject']}",
+        note=answer["shadow"],
     )
 
 
@@ -42,6 +43,7 @@ def what_did(answer: Mapping[str, Any]) -> str:
         *_sums(answer["sums"]),
         *_records(answer["events"]),
         subtitle=answer["principal"],
+        note=answer["shadow"],
     )
 
 
@@ -62,6 +64,7 @@ def scope(answer: Mapping[str, Any]) -> str:
         tag("h2", "People"),
         table(("Person (subject_id)", "In the log (log_ref)", "Fields opened"), rows),
         subtitle=f"By {who}",
+        note=answer["shadow"],
     )
 
 
@@ -78,6 +81,7 @@ def denials(answer: Mapping[str, Any]) -> str:
         bars("Values refused by principal", principals, "bad"),
         *_records(answer["events"]),
         subtitle="Reads, writes and searches that the rules said no to",
+        note=answer["shadow"],
     )
 
 
@@ -100,6 +104,7 @@ def unusual(answer: Mapping[str, Any]) -> str:
         tag("h2", f"{len(rows):,} findings"),
         table(heads, rows) if rows else tag("p", "Nothing stands out.", class_="muted"),
         subtitle="Bulk reads, unwonted hours, spikes of refusals, by each one's own habit",
+        note=answer["shadow"],
     )
 
 

@@ -32,6 +32,7 @@ from vaultlayer.cli.common import (
     print_json,
     write_page,
 )
+from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.crypto.digest import digest
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.settings import Settings
@@ -64,7 +65,7 @@ def who_read(
     """
     with open_vault(config) as vault:
         answer = vault.audit.who_read(subject, since=_moment(since), limit=limit)
-    _answer(answer, json_, html, show.who_read, pages.who_read)
+    _answer(_noted(answer, config), json_, html, show.who_read, pages.who_read)
 
 
 def what_did(
@@ -79,7 +80,7 @@ def what_did(
     """Say what one principal did: sums, by hour, and the newest records."""
     with _index(config, directory) as index:
         answer = questions.what_did(index, principal, since=_moment(since), limit=limit)
-    _answer(answer, json_, html, show.what_did, pages.what_did)
+    _answer(_noted(answer, config, directory), json_, html, show.what_did, pages.what_did)
 
 
 def scope(
@@ -110,7 +111,7 @@ def scope(
     else:
         with open_vault(config) as vault:
             answer = vault.audit.scope(principal=principal, token=bearer, since=_moment(since))
-    _answer(answer, json_, html, show.scope, pages.scope)
+    _answer(_noted(answer, config, directory), json_, html, show.scope, pages.scope)
 
 
 def denials(
@@ -124,7 +125,7 @@ def denials(
     """Say what was refused, to whom, and why."""
     with _index(config, directory) as index:
         answer = questions.denials(index, since=_moment(since), limit=limit)
-    _answer(answer, json_, html, show.denials, pages.denials)
+    _answer(_noted(answer, config, directory), json_, html, show.denials, pages.denials)
 
 
 def unusual(
@@ -137,9 +138,15 @@ def unusual(
     """Find bulk reads, unwonted hours and spikes of refusals; exits with 1 where there are any."""
     with _index(config, directory) as index:
         answer = unusual_in(index, since=_moment(since))
-    _answer(answer, json_, html, show.unusual, pages.unusual)
+    _answer(_noted(answer, config, directory), json_, html, show.unusual, pages.unusual)
     if answer["findings"]:
         raise typer.Exit(FINDINGS)
+
+
+def _noted(
+    answer: dict[str, Any], config: Path | None, directory: Path | None = None
+) -> dict[str, Any]:
+    return {**answer, "shadow": shadow_note(config, directory)}
 
 
 def _answer(
@@ -155,6 +162,7 @@ def _answer(
         print_json(answer)
     elif html is None:
         terminal(answer)
+        tell_shadow(answer["shadow"])
 
 
 @contextmanager

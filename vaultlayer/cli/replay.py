@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from vaultlayer.access.names import ACTIONS
-from vaultlayer.cli.bundles import ModelsOption, folder_of, snapshot_in, tell_shadow
+from vaultlayer.cli.bundles import ModelsOption, folder_of, snapshot_in
 from vaultlayer.cli.common import FINDINGS, ConfigOption, JsonOption, print_json
 from vaultlayer.cli.models import declared_in
+from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,15 +71,16 @@ def replay(
         told = _otherwise(snapshot, request, category)
         if told is not None:
             found.append({**told, "count": count})
+    note = shadow_note(config)
     answer = {
         "events": asked.total(), "digest": snapshot.digest, "otherwise": found,
-        "category_unknown": sorted(unsure),
+        "category_unknown": sorted(unsure), "shadow": note,
     }  # fmt: skip
     if json_:
         print_json(answer)
     else:
         _show(answer)
-        tell_shadow(config)
+        tell_shadow(note)
     if found:
         raise typer.Exit(FINDINGS)
 

@@ -20,6 +20,7 @@ from vaultlayer.cli.common import (
 from vaultlayer.cli.page import page, table, tag
 from vaultlayer.cli.question_show import table as show_table
 from vaultlayer.cli.questions import open_vault
+from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.evidence import controls as evidence
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def controls(
     an artefact has findings; a control that has no artefact says so, and is none.
     """
     with open_vault(config) as vault:
-        made = evidence.report(vault)
+        made = evidence.report(vault, shadow_note(config))
         signature = evidence.sign(vault, made)
         directory = vault.settings.audit_directory
     answer = {**made, "signed": {**signature, "checkpoint": _checkpoint(directory, signature)}}
@@ -57,6 +58,7 @@ def controls(
         print_json(answer)
     elif html is None:
         _show(answer)
+        tell_shadow(answer["shadow"])
     if any(each["state"] == "finding" for each in answer["artefacts"].values()):
         raise typer.Exit(FINDINGS)
 
@@ -109,10 +111,14 @@ def _page(answer: Mapping[str, Any]) -> str:
         head = tag("h3", name, " ", _mark(each["state"]))
         parts.append(tag("section", head, tag("p", each["words"]), facts))
     signed = answer["signed"]
-    note = [tag("h2", "Signature"), tag("p", _signed(answer)), tag("pre", signed["checkpoint"])]
-    css = "pre{overflow-x:auto}li{overflow-wrap:anywhere}"
-    made = f"Made {answer['made']}"
-    return page("Controls and their evidence", *parts, *note, subtitle=made, css=css)
+    parts += [tag("h2", "Signature"), tag("p", _signed(answer)), tag("pre", signed["checkpoint"])]
+    return page(
+        "Controls and their evidence",
+        *parts,
+        subtitle=f"Made {answer['made']}",
+        note=answer["shadow"],
+        css="pre{overflow-x:auto}li{overflow-wrap:anywhere}",
+    )
 
 
 def _mark(state: str) -> Any:

@@ -20,11 +20,10 @@ from vaultlayer.cli.bundles import (
     PoliciesOption,
     category_of,
     folder_of,
-    shadow_note,
     snapshot_in,
-    tell_shadow,
 )
 from vaultlayer.cli.common import FINDINGS, ConfigOption, JsonOption, print_json
+from vaultlayer.cli.shadow import shadow_note, tell_shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +37,15 @@ def test(
     """Ask every question of tests.toml. Exits with 1 if an answer is not the expected one."""
     snapshot = snapshot_in(folder_of(config, policies))
     failed, asked = list(failed_tests(snapshot)), len(snapshot.bundle.tests)
+    note = shadow_note(config, policies)
     if json_:
         told = [dataclasses.asdict(each) for each in failed]
-        print_json({"ok": not failed, "asked": asked, "failed": told})
+        print_json({"ok": not failed, "asked": asked, "failed": told, "shadow": note})
     else:
         for each in failed:
             typer.echo(f"{each.where}: {each.message}. {each.hint[0].upper()}{each.hint[1:]}.")
         typer.echo(f"{asked - len(failed)} of {asked} answers are as expected.")
+        tell_shadow(note)
     if failed:
         raise typer.Exit(FINDINGS)
 
@@ -71,9 +72,10 @@ def who_can(
         for each in bundle.emergencies
         if any(row["role"] == each.takes for row in found)
     ]
+    note = shadow_note(config, policies)
     if json_:
         answer = {"action": action, "field": field, "category": chosen, "category_is": how}
-        print_json({**answer, "who": found, "in_an_emergency": emergencies})
+        print_json({**answer, "who": found, "in_an_emergency": emergencies, "shadow": note})
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("Role", "Purpose", "Effect", "Where", "Line"):
@@ -89,7 +91,7 @@ def who_can(
     for each in emergencies:
         told = "In an emergency {role} may act as {takes} for {minutes} minutes."
         typer.echo(told.format(**each))
-    tell_shadow(config, policies)
+    tell_shadow(note)
 
 
 def _holders(
@@ -139,14 +141,14 @@ def diff(
     new = snapshot_in(folder_of(config, after))
     changes = compare(old, new)
     reduces = reduces_rights(changes)
+    note = shadow_note(config, after)
     if json_:
         told = [dataclasses.asdict(change) for change in changes]
         digests = {"before": old.digest, "after": new.digest}
-        note = {"shadow": shadow_note(config, after)}
-        print_json({"reduces_rights": reduces, **digests, "changes": told, **note})
+        print_json({"reduces_rights": reduces, **digests, "changes": told, "shadow": note})
     else:
         show_changes(changes)
-        tell_shadow(config, after)
+        tell_shadow(note)
     if reduces:
         raise typer.Exit(FINDINGS)
 

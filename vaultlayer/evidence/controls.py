@@ -26,8 +26,11 @@ CATALOGUE = Path(__file__).with_name("controls.toml")
 VERSION = 1
 
 
-def report(vault: Vault) -> dict[str, Any]:
-    """The whole report but its signature; texts, whole numbers, lists and dicts only."""
+def report(vault: Vault, shadow: str | None) -> dict[str, Any]:
+    """The whole report but its signature; texts, whole numbers, lists and dicts only.
+
+    ``shadow`` says that shadow mode is on; None while it is off.
+    """
     artefacts = _gather(vault)
     told = {
         name: {"state": each.state, "words": each.words, "facts": each.facts}
@@ -38,6 +41,7 @@ def report(vault: Vault) -> dict[str, Any]:
         "version": VERSION,
         "made": timestamp(time.time()),
         "library": f"vaultlayer {__version__}",
+        "shadow": shadow,
         "catalogues": [_catalogue(each, artefacts) for each in catalogues()],
         "artefacts": told,
     }
