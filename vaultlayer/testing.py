@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64encode
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,8 +147,9 @@ def _sources(where: Where | Iterable[Where]) -> Iterator[tuple[str, bytes]]:
             yield from _sources(each)
     elif Path(where).is_dir():
         for file in sorted(Path(where).rglob("*")):
-            if file.is_file():
-                yield str(file), file.read_bytes()
+            with suppress(FileNotFoundError):  # renamed meanwhile, as a new checkpoint is
+                if file.is_file():
+                    yield str(file), file.read_bytes()
     else:
         yield str(where), Path(where).read_bytes()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import secrets
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,8 +137,9 @@ class World:
         for statement, parameters in self.sent:
             yield statement, statement.encode() + _flat(parameters)
         for file in self.vault.settings.audit_directory.rglob("*"):
-            if file.is_file():
-                yield file.name, file.read_bytes()
+            with suppress(FileNotFoundError):  # a checkpoint being put into its place
+                if file.is_file():
+                    yield file.name, file.read_bytes()
         with self.engine.connect() as connection:
             if connection.dialect.name == "sqlite":
                 yield "the database", connection.connection.driver_connection.serialize()
