@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COLD = "vaultlayer, cold keys"
 WARM = "vaultlayer, warm keys"
 REVEAL = "vaultlayer, access.reveal()"
+COLD_REVEAL = "vaultlayer, access.reveal(), cold keys"
 COLUMNS = "vaultlayer, columns selected"
 BARE_COLUMNS = "bare AES-GCM TypeDecorator, columns selected"
 
@@ -48,6 +49,7 @@ def test_read(store: Store, sizes: Sizes, race: Race, report: Callable[..., None
         _reading(store.bare, rows),
         Runner(COLD, lambda: ours.read(rows), ours.cool),
         Runner(REVEAL, lambda: ours.reveal(rows), ours.warm),
+        Runner(COLD_REVEAL, lambda: ours.reveal(rows), ours.cool),
         Runner(BARE_COLUMNS, lambda: store.bare.read_columns(rows)),
         Runner(COLUMNS, lambda: ours.read_columns(rows), ours.warm),
     ]
@@ -56,6 +58,7 @@ def test_read(store: Store, sizes: Sizes, race: Race, report: Callable[..., None
     report(section, f"{WARM} : bare TypeDecorator", ratio(times[WARM], against), at_most=1.5)
     report(section, f"{COLD} : bare TypeDecorator", ratio(times[COLD], against), at_most=2.5)
     report(section, f"{REVEAL} : bare TypeDecorator", ratio(times[REVEAL], against))
+    report(section, f"{COLD_REVEAL} : bare TypeDecorator", ratio(times[COLD_REVEAL], against))
     report(section, f"{COLUMNS} : bare, the same", ratio(times[COLUMNS], times[BARE_COLUMNS]))
     report(section, "plain String columns : bare", ratio(times[store.plain.name], against))
     if store.peers:
