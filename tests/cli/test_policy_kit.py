@@ -126,6 +126,8 @@ def test_who_can_lists_roles_purposes_and_emergencies(vaultlayer: Any, shop: Pat
     assert told["in_an_emergency"] == [{"role": "support", "takes": "support_lead", "minutes": 30}]
     nobody = vaultlayer("policy", "who-can", "disclose", "contact.phone")
     assert (nobody.returncode, "Nobody may" in nobody.stdout) == (0, True)
+    swapped = vaultlayer("policy", "who-can", "contact.phone", "read")
+    assert (swapped.returncode, "not an action" in swapped.stderr) == (2, True)
 
 
 def test_matrix_draws_every_answer(vaultlayer: Any, shop: Path) -> None:

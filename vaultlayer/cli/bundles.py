@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vaultlayer.access.bundle import Bundle, read_bundle
+from vaultlayer.access.names import ACTIONS
 from vaultlayer.access.snapshot import ANY_FIELD, Snapshot
 from vaultlayer.cli.common import FINDINGS, USAGE
 from vaultlayer.cli.models import declared_in
@@ -63,6 +64,12 @@ def folder_of(config: Path | None, policies: Path | None) -> Path:
             ),
         )
     return folder
+
+
+def check_action(action: str) -> None:
+    """Refuse what the rules have no word for, such as a field in the action's place."""
+    if action not in ACTIONS:
+        raise ConfigurationError("that is not an action", hint=f"use one of {', '.join(ACTIONS)}")
 
 
 def category_of(bundle: Bundle, field: str, given: str | None) -> tuple[str, str]:

@@ -57,7 +57,8 @@ def database_error(error: Exception) -> VaultLayerError:
     if isinstance(error, DBAPIError):
         return KeyUnavailable(
             f"the database can't be used now ({kind})",
-            hint="check that it runs, and [vault] database in the settings",
+            hint="check that it runs, that the application has called vault.create_tables() on "
+            "it, and [vault] database in the settings",
         )
     if isinstance(error, ArgumentError | NoSuchModuleError):
         return ConfigurationError(

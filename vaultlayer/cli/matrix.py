@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from vaultlayer.access.compare_roles import roles_of
-from vaultlayer.access.names import ACTIONS
 from vaultlayer.cli.bundles import (
     ModelsOption,
     PoliciesOption,
     asked_field,
+    check_action,
     fields_of,
     folder_of,
     snapshot_in,
@@ -25,7 +25,6 @@ from vaultlayer.cli.bundles import (
 from vaultlayer.cli.common import ConfigOption, JsonOption, print_json
 from vaultlayer.cli.page import Html, join, page, tag
 from vaultlayer.cli.shadow import shadow_note, tell_shadow
-from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -60,8 +59,7 @@ def matrix(
 ) -> None:
     """Draw who gets what: a row a field, a column a role, a sheet a purpose."""
     snapshot = snapshot_in(folder_of(config, policies))
-    if action not in ACTIONS:
-        raise ConfigurationError("that is not an action", hint=f"use one of {', '.join(ACTIONS)}")
+    check_action(action)
     roles = list(roles_of(snapshot.bundle))
     sheets = sheets_of(snapshot, roles, fields_of(snapshot, models), action, purpose or ())
     note = shadow_note(config, policies)

@@ -19,6 +19,7 @@ from vaultlayer.access.snapshot import ANY_FIELD
 from vaultlayer.cli.bundles import (
     PoliciesOption,
     category_of,
+    check_action,
     folder_of,
     snapshot_in,
 )
@@ -62,6 +63,7 @@ def who_can(
     json_: JsonOption = False,
 ) -> None:
     """List every role that may do ACTION with FIELD, for which purpose, and by which line."""
+    check_action(action)
     snapshot = snapshot_in(folder_of(config, policies))
     bundle = snapshot.bundle
     chosen, how = category_of(bundle, field, category)
