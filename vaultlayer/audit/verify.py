@@ -132,8 +132,11 @@ class _Verification:
         signed = self._compare(check, heads)
         self.total += check.tree.size
         self.unsigned += check.tree.size - signed
-        if self.state.get(name, {}).get("event") == "sealed" and check.tree.size > ends[-1].size:
-            check.find("goes on after its end", ends[-1].size + 1)
+        if self.state.get(name, {}).get("event") == "sealed":
+            if not ends:
+                check.find("ended, and where can't be read in the registry", 0)
+            elif check.tree.size > ends[-1].size:
+                check.find("goes on after its end", ends[-1].size + 1)
         if self.keys and told and not check.alive and not (folder / "checkpoint").exists():
             check.find("has no checkpoint", 0)
         self.findings += check.findings
