@@ -8,6 +8,7 @@ at which something may: that is the access's ``deadline``, which the paths look 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.context import no_access
@@ -34,7 +35,7 @@ NOBODY: tuple[Any, Any, Any, bytes, float] = (object(), None, None, b"", 0.0)
 _AGAIN = 1.0  # seconds until what is stale is looked at again
 
 
-class Deciding:
+class Deciding(ABC):
     """What an access may do, and with whom."""
 
     __slots__ = (
@@ -221,13 +222,14 @@ class Deciding:
         """What pseudonyms of this tenant are made with, for this purpose and no other."""
         return self.vault.mask_key(self.tenant, self.purpose)
 
+    @abstractmethod
     def try_shadow(self, field: Field, action: str) -> None:
         """Record what a candidate bundle would have decided, where that differs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _records(self) -> int:
         """The number under which the journal knows this access."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _end_records(self) -> None:
-        raise NotImplementedError
+        """Log what was noted so far; what comes is noted under a new number."""
