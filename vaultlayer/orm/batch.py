@@ -1,8 +1,7 @@
-"""Batches for the read path: the rows of ``reveal()`` and the cells of a column select."""
+"""Batches for the read path: the rows of ``reveal()`` and of a column select."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import object_session
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from vaultlayer.acting import Access
-    from vaultlayer.orm.columns import SealedCell
+    from vaultlayer.orm.columns import Selected
     from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
 
@@ -47,19 +46,32 @@ def reveal(access: Access, rows: Any, attributes: Sequence[Any]) -> list[tuple[A
     return opened
 
 
-def open_cells(access: Access, session: Session, cells: Sequence[SealedCell]) -> list[Any]:
-    """The opened values of selected cells, in their order; keys in one statement."""
-    fetching.fetch_missing(access, session, [cell.sealed for cell in cells])
-    by_field: dict[tuple[Entity, Field], list[int]] = defaultdict(list)
-    for position, cell in enumerate(cells):
-        by_field[cell.entity, cell.field].append(position)
-    opened: list[Any] = [None] * len(cells)
-    for (entity, field), positions in by_field.items():
-        rows = [cells[position].row for position in positions]
-        closed = [cells[position].sealed for position in positions]
-        (values,) = read_path.open_columns(access, entity, [field], rows, [closed])
-        for position, value in zip(positions, values, strict=True):
-            opened[position] = value
+def open_selected(
+    access: Access,
+    session: Session,
+    selected: Selected,
+    places: Sequence[Any],
+    closed: Sequence[Any],
+) -> list[list[Any]]:
+    """The opened columns of a column select's rows; keys in one statement."""
+    first, *others = closed
+    values = list(first)
+    for column in others:  # which mostly share the first one's keys
+        values += [
+            sealed
+            for known, sealed in zip(first, column, strict=True)
+            if sealed and not (known and sealed[:19] == known[:19])
+        ]
+    fetching.fetch_missing(access, session, values)
+    opened: list[list[Any]] = [[] for _ in closed]
+    for start in range(0, len(places), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        columns = [column[chunk] for column in closed]
+        some = read_path.open_columns(
+            access, selected.entity, selected.fields, places[chunk], columns
+        )
+        for column, values in zip(opened, some, strict=True):
+            column += values
     return opened
 
 

@@ -1,11 +1,13 @@
 """Selecting a personal column is reading it: ``select(Customer.email)`` yields opened values.
 
-The column is exchanged for a Bundle that also loads what opening needs (subject, tenant, primary
-key), and each chunk of the result goes through the read path before anybody sees it.
+The first one of each entity is exchanged for a Bundle that also loads what opening needs (subject,
+tenant, primary key), and each chunk of the result goes through the read path, column by column,
+before anybody sees it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -26,75 +28,92 @@ if TYPE_CHECKING:
     from vaultlayer.orm.field import Field
 
 
-class SealedCell:
-    """A selected value on its way through the read path, with the columns opening needs."""
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Personal columns selected side by side from one entity: where they stand in each row.
 
-    __slots__ = ("entity", "field", "row", "sealed")
+    The first of them brings the row's place too: its cells are pairs of value and place.
+    """
 
-    def __init__(self, entity: Entity, field: Field, row: dict[str, Any], sealed: Any) -> None:
-        self.entity = entity
-        self.field = field
-        self.row = row
-        self.sealed = sealed
+    entity: Entity
+    fields: list[Field]
+    positions: list[int]
 
 
-class SealedColumn(Bundle[Any]):
-    """One personal column and, beside it, the columns that make up its place."""
+class PlacedColumn(Bundle[Any]):
+    """A personal column and, beside it, the columns that make up its row's place."""
 
     inherit_cache = True
 
-    def __init__(self, name: str, attribute: Any, entity: Entity, field: Field) -> None:
+    def __init__(self, name: str, attribute: Any, entity: Entity) -> None:
         names = [name for name in (entity.subject_key, entity.tenant_key, *entity.row_keys) if name]
         owner = attribute.parent.entity
         super().__init__(name, attribute, *[getattr(owner, each) for each in names])
-        self.entity_and_field = (entity, field)
         self.names = names
 
     def create_row_processor(
         self, query: Any, procs: Sequence[Callable[[Any], Any]], labels: Sequence[str]
-    ) -> Callable[[Any], Any]:
-        entity, field = self.entity_and_field
+    ) -> Callable[[Any], tuple[Any, dict[str, Any]]]:
         names, (value, *places) = self.names, procs
+        if len(names) == 1:  # the usual case, and this runs once a row
+            (name,), (place,) = names, places
+            return lambda row: (value(row), {name: place(row)})
 
-        def process(row: Any) -> SealedCell | None:
-            sealed = value(row)
-            if sealed is None:
-                return None
-            loaded = {name: load(row) for name, load in zip(names, places, strict=True)}
-            return SealedCell(entity, field, loaded, sealed)
+        def process(row: Any) -> tuple[Any, dict[str, Any]]:
+            return value(row), {name: load(row) for name, load in zip(names, places, strict=True)}
 
         return process
 
 
-def with_places(statement: Any) -> Any:
-    """The statement with its personal columns exchanged; None when it selects none."""
+def with_places(statement: Any) -> tuple[Any, list[Selected]]:
+    """The statement with its rows' places loaded too, and the personal columns it selects."""
     raw = getattr(statement, "_raw_columns", None)
     columns = statement.selected_columns if raw is None else raw
-    exchanged = [_exchange(column) for column in columns]
-    if all(new is old for new, old in zip(exchanged, columns, strict=True)):
-        return None
+    sent: list[Any] = []
+    selected: dict[Any, Selected] = {}
+    for column in columns:
+        known = _personal(column)
+        if known is not None:
+            owner, attribute, entity, field = known
+            group = selected.setdefault(owner, Selected(entity, [], []))
+            group.fields.append(field)
+            group.positions.append(len(sent))
+            if len(group.fields) == 1:
+                column = PlacedColumn(column.key, attribute, entity)
+        sent.append(column)
+    if not selected:
+        return statement, []
     if not isinstance(statement, Select) or statement._distinct or statement._group_by_clauses:
         raise misused()
     if getattr(statement._compile_options, "_set_base_alias", False):  # query.union() and the like
         raise misused()
     refuse_misuse(statement)  # before the names that ORDER BY may use are exchanged
-    return statement.with_only_columns(*exchanged, maintain_column_froms=True)
+    exchanged = statement.with_only_columns(*sent, maintain_column_froms=True)
+    return exchanged, list(selected.values())
 
 
 def opening(
-    result: Any, opened: Callable[[Sequence[SealedCell]], list[Any]], ahead: bool
+    result: Any,
+    selected: Sequence[Selected],
+    opened: Callable[[Selected, Sequence[Any], Sequence[Any]], list[Any]],
+    ahead: bool,
 ) -> Any:
-    """The result with its SealedCells opened, a chunk at a time."""
+    """The result with its personal columns opened, a chunk at a time.
+
+    :param opened: the opened columns, given the places of rows and the closed columns.
+    """
 
     def open_rows(rows: list[Any]) -> list[Any]:
-        cells = [cell for row in rows for cell in _cells(row)]
-        values = iter(opened(cells))
-        return [
-            tuple([next(values) if isinstance(cell, SealedCell) else cell for cell in row])
-            if isinstance(row, tuple)
-            else (next(values) if isinstance(row, SealedCell) else row)
-            for row in rows
-        ]
+        if not rows:
+            return rows
+        columns: list[Any] = list(zip(*rows, strict=True))
+        for each in selected:
+            closed = [columns[position] for position in each.positions]
+            closed[0], places = zip(*closed[0], strict=True)
+            values = opened(each, places, closed)
+            for position, column in zip(each.positions, values, strict=True):
+                columns[position] = column
+        return list(zip(*columns, strict=True))
 
     return chunkwise(result, open_rows, ahead)
 
@@ -118,42 +137,35 @@ def chunkwise(result: Any, each: Callable[[list[Any]], list[Any]], ahead: bool) 
 def refuse_returning(statement: Any) -> None:
     """RETURNING or a text's personal columns would come without what opening them needs."""
     for column in getattr(statement, "_returning", None) or ():
-        if _exchange(column) is not column:
+        if _personal(column) is not None:
             raise UnsupportedQuery(
                 "RETURNING can't open a personal column",
                 hint="return the mapped class, e.g. .returning(Customer), and read its attributes",
             )
     for column in getattr(statement, "_raw_columns", ()):
-        if _exchange(column) is not column:
+        if _personal(column) is not None:
             raise UnsupportedQuery(
                 "a personal column can't be opened from another statement's result",
                 hint="select the mapped class: select(Customer).from_statement(...)",
             )
 
 
-def _cells(row: Any) -> Sequence[SealedCell]:
-    if isinstance(row, tuple):
-        return [cell for cell in row if isinstance(cell, SealedCell)]
-    return [row] if isinstance(row, SealedCell) else ()
-
-
-def _exchange(column: Any) -> Any:
-    """A mapped personal column as a SealedColumn; everything else as it is."""
+def _personal(column: Any) -> tuple[Any, Any, Entity, Field] | None:
+    """Whom a selected personal column is read from, its attribute, entity and field; or None."""
     if "bundle" in column._annotations and any(map(is_sealed, column.get_children())):
         raise misused()
     if not is_sealed(column):
-        return column
+        return None
     inner = column.element if isinstance(column, Label) else column
     owner = inner._annotations.get("parententity")
     if not isinstance(inner, ColumnClause):
         raise misused()
     if owner is None:
         if isinstance(inner.table, Table):
-            return column  # a Core column: it yields Sealed, as it does on a connection
+            return None  # a Core column: it yields Sealed, as it does on a connection
         raise misused()
-    field = field_of(inner)
-    attribute = getattr(owner.entity, field.key)
+    attribute = getattr(owner.entity, field_of(inner).key)
     known = personal_field(attribute)
     if known is None:
         raise misused()
-    return SealedColumn(column.key, attribute, *known)
+    return owner, attribute, *known

@@ -136,13 +136,13 @@ def _on_execute(state: ORMExecuteState) -> Any:
     """Open selected personal columns; fetch keys ahead where reading an attribute can do no I/O."""
     session, access = state.session, acting(state.session)
     if state.is_select:
-        statement = columns.with_places(state.statement)
-        if statement is not None:
+        statement, selected = columns.with_places(state.statement)
+        if selected:
             if access is None:
                 raise no_access("a personal column was selected")
-            opened = state.invoke_statement(statement=statement)
-            open_cells = partial(batch.open_cells, access, session)
-            return columns.opening(opened, open_cells, _ahead(state))
+            opened = partial(batch.open_selected, access, session)
+            closed = state.invoke_statement(statement=statement)
+            return columns.opening(closed, selected, opened, _ahead(state))
     else:
         columns.refuse_returning(state.statement)
     result: Any = None
