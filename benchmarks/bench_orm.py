@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import BARE, UTILS, Contender
+from benchmarks.floor import FLOOR
 from benchmarks.race import Race, Runner, Times
 from benchmarks.verdicts import ratio
 
@@ -39,7 +40,7 @@ def test_insert(store: Store, sizes: Sizes, race: Race, report: Callable[..., No
 def test_read(store: Store, sizes: Sizes, race: Race, report: Callable[..., None]) -> None:
     """Load every row and read every field of it."""
     rows, ours = sizes.rows, store.ours
-    for each in (store.plain, store.bare, ours, *store.peers):
+    for each in (store.plain, store.bare, store.floor, ours, *store.peers):
         each.fill(rows)
     section = f"load and read, {store.database}, {rows:,} rows"
     warm = Runner(WARM, lambda: ours.read(rows), ours.warm)
@@ -47,6 +48,7 @@ def test_read(store: Store, sizes: Sizes, race: Race, report: Callable[..., None
         _reading(store.plain, rows),
         warm,
         _reading(store.bare, rows),
+        _reading(store.floor, rows),
         Runner(COLD, lambda: ours.read(rows), ours.cool),
         Runner(REVEAL, lambda: ours.reveal(rows), ours.warm),
         Runner(COLD_REVEAL, lambda: ours.reveal(rows), ours.cool),
@@ -61,6 +63,8 @@ def test_read(store: Store, sizes: Sizes, race: Race, report: Callable[..., None
     report(section, f"{COLD_REVEAL} : bare TypeDecorator", ratio(times[COLD_REVEAL], against))
     report(section, f"{COLUMNS} : bare, the same", ratio(times[COLUMNS], times[BARE_COLUMNS]))
     report(section, "plain String columns : bare", ratio(times[store.plain.name], against))
+    report(section, f"{FLOOR} : bare", ratio(times[FLOOR], against))
+    report(section, f"{WARM} : {FLOOR}", ratio(times[WARM], times[FLOOR]))
     if store.peers:
         rivals = [_reading(each, rows) for each in (store.bare, *store.peers)]
         times = race([*rivals, warm], rounds=sizes.peer_rounds, group=f"{section}, peers")

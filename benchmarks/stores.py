@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.contenders import BARE, BARE_MODEL, PLAIN, PLAIN_MODEL, Contender, peers
+from benchmarks.floor import Floor
 from benchmarks.ours import Vaulted
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Store:
         self.database = database
         self.plain = Contender(PLAIN, PLAIN_MODEL, connect)
         self.bare = Contender(BARE, BARE_MODEL, connect)
+        self.floor = Floor(connect)
         self.ours = Vaulted(connect)
         self.peers: list[Contender] = []
         self.left_out: list[str] = []
