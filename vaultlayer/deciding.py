@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vaultlayer.orm.field import Field
     from vaultlayer.vault import Vault
 
-NOBODY: tuple[Any, Any, Any, bytes, float] = (object(), None, None, b"", 0.0)
+NOBODY: Any = (object(), None, None, b"", b"", 0.0)
 _AGAIN = 1.0  # seconds until what is stale is looked at again
 
 
@@ -65,9 +65,7 @@ class Deciding(ABC):
     journal: Journal
     closed: bool
     grants: dict[Any, Grant]
-    # The subject read last, how its plain envelopes begin, their key and place, and until when
-    # these may be used without a new look.
-    last: tuple[Any, Any, Any, bytes, float]
+    last: Any  # where the last value was opened (orm/loading.py's Spot)
     people: People
     deadline: float
     _is_local: bool  # the people's region counts, so that what is known is this access's own

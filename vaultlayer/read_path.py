@@ -16,7 +16,7 @@ from sqlalchemy.orm import object_session
 from vaultlayer.access.context import CURRENT, PINNED, acting, no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.codecs import TEXT
-from vaultlayer.crypto.envelope import FLAG_PADDED, PLAIN_HEADER
+from vaultlayer.crypto.envelope import FLAG_PADDED
 from vaultlayer.crypto.padding import unpad
 from vaultlayer.orm import loading
 from vaultlayer.orm.attribute import encoded
@@ -28,16 +28,12 @@ if TYPE_CHECKING:
 
     from vaultlayer.access.grants import Grant
     from vaultlayer.acting import Access
-    from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
 
 Row = dict[str, Any]  # a mapped instance's dict, or the columns of its place
 
-# Where a value is opened: how the envelopes begin that open there (None: only the one it was
-# located for), their key's decrypt, their place from the subject on, and the person's log ref.
-Spot = tuple["bytes | None", "Callable[[bytes, bytes, bytes], bytes]", bytes, bytes]
-_NOWHERE: Any = (None, None, b"", NO_REF)  # of a row that nothing was located for yet
+_NOWHERE: Any = (None, None, None, NO_REF, b"", 0.0)  # of a row nothing was located for yet
 
 
 def reading(  # noqa: C901 counts what it holds
@@ -63,32 +59,32 @@ def reading(  # noqa: C901 counts what it holds
         grant = access.grants.get(field) or access.grant(field, "read")
 
         # A row's values mostly share subject, key and place, so the last ones are tried first.
-        subject, header, key, place, until = access.last
+        owner_id, header, decrypt, ref, place, until = access.last
         is_text = grant.text
         if (
-            row.get(SUBJECT_KEY) is not subject or sealed[:19] != header
+            row.get(SUBJECT_KEY) is not owner_id or sealed[:19] != header
             or monotonic() >= until or grant.denied
         ):  # fmt: skip
             if grant.denied or monotonic() >= access.deadline:
                 grant = access.confirm(grant, loading.known_refs(access, [sealed]))
             if type(sealed) is not Sealed:
                 return _unstored(access, grant, sealed)
-            key, place = loading.locate(access, entity, field, row, sealed)
+            access.last = spot = loading.locate(access, entity, field, row, sealed)
+            _, _, decrypt, ref, place, _ = spot
             is_text = grant.text and not sealed[2]
-            access.last = _reusable(access, entity, row, sealed, key, place)
 
         try:
-            access.journal.put(key.log_ref + grant.prefix)  # in the kernel on return
+            access.journal.put(ref + grant.prefix)  # in the kernel on return
         except ValueError:
-            access.journal.append(grant.prefix, key.log_ref)  # or it raises
+            access.journal.append(grant.prefix, ref)  # or it raises
         try:
-            data = key.cipher.decrypt(sealed[19:31], sealed[31:], grant.head + place)
+            data = decrypt(sealed[19:31], sealed[31:], grant.head + place)
             if is_text and data[0] == TEXT:
                 return data[1:].decode()
         except UnicodeDecodeError:
             pass  # a lone surrogate, which only the codec knows to read
         except (InvalidTag, ValueError):
-            raise access.damaged(field, key.log_ref) from None
+            raise access.damaged(field, ref) from None
         return _value(grant, sealed[2], data)
 
     return read
@@ -110,27 +106,18 @@ def open_columns(
         grants.append(grant)
 
     located = []
-    spots: list[Spot] = [_NOWHERE] * len(rows)  # a row's values mostly share theirs
+    spots: list[loading.Spot] = [_NOWHERE] * len(rows)  # a row's values mostly share theirs
     for field, closed in zip(fields, columns, strict=True):
         spots, flagged = _locate_column(access, entity, field, rows, closed, spots)
         located.append((spots, flagged))
     for grant, (spots, _), closed in zip(grants, located, columns, strict=True):
         filled = zip(spots, closed, strict=True)
-        refs = [ref for (_, _, _, ref), sealed in filled if sealed is not None]
+        refs = [ref for (_, _, _, ref, _, _), sealed in filled if sealed is not None]
         access.journal.append_many(grant.prefix, refs)
     return [
         _open_column(access, grant, spots, flagged, closed)
         for grant, (spots, flagged), closed in zip(grants, located, columns, strict=True)
     ]
-
-
-def _reusable(
-    access: Access, entity: Entity, row: Row, sealed: Sealed, key: SubjectKey, place: bytes
-) -> tuple[Any, bytes | None, SubjectKey, bytes, float]:
-    """What the row's next value may be read with: nothing, where a place has more to it."""
-    is_plain = sealed[:3] == PLAIN_HEADER and not entity.is_composite
-    until = key.expires if key.expires < access.deadline else access.deadline
-    return row.get(SUBJECT_KEY), sealed[:19] if is_plain else None, key, place, until
 
 
 def _locate_column(
@@ -139,32 +126,34 @@ def _locate_column(
     field: Field,
     rows: Sequence[Row],
     closed: Sequence[Any],
-    known: list[Spot],
-) -> tuple[list[Spot], bool]:
+    known: list[loading.Spot],
+) -> tuple[list[loading.Spot], bool]:
     """The spot of each value, and whether any has flags. ``known``: those of another field."""
     others = [
         number
         for number, (sealed, spot) in enumerate(zip(closed, known, strict=True))
-        if sealed is not None and sealed[:19] != spot[0]
+        if sealed is not None and sealed[:19] != spot[1]
     ]
     spots, flagged = known.copy() if others else known, False
     for number in others:
         sealed = closed[number]
-        key, place = loading.locate(access, entity, field, rows[number], sealed)
-        header = None if sealed[2] or entity.is_composite else sealed[:19]
-        spots[number] = header, key.cipher.decrypt, place, key.log_ref
+        spots[number] = loading.locate(access, entity, field, rows[number], sealed)
         flagged = flagged or sealed[2] != 0
     return spots, flagged
 
 
 def _open_column(
-    access: Access, grant: Grant, spots: Sequence[Spot], flagged: bool, closed: Sequence[Any]
+    access: Access,
+    grant: Grant,
+    spots: Sequence[loading.Spot],
+    flagged: bool,
+    closed: Sequence[Any],
 ) -> list[Any]:
     head, decode = grant.head, grant.decode
     try:
         opened = [
             None if sealed is None else decrypt(sealed[19:31], sealed[31:], head + place)
-            for (_, decrypt, place, _), sealed in zip(spots, closed, strict=True)
+            for (_, _, decrypt, _, place, _), sealed in zip(spots, closed, strict=True)
         ]
     except (InvalidTag, ValueError):
         raise access.damaged(grant.field) from None

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from vaultlayer.crypto.binding import subject_part
 from vaultlayer.crypto.envelope import PLAIN_HEADER, PLAIN_ITEM, key_id_for, open_sealed, seal
 from vaultlayer.errors import ConfigurationError, IntegrityError, PlaintextFound
 from vaultlayer.keys import states
 from vaultlayer.keys.places import subject_key_aad
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from vaultlayer.keys.uppers import Kek
 
@@ -32,10 +33,14 @@ _MATERIAL = KEY_BYTES + LOG_REF_BYTES
 ERASED_MATERIAL = b"erased"  # what a destroyed key's record wraps instead of one
 
 
+# The subject's number (-1: no person), how the envelopes begin, decrypt, the place after the field.
+Plain = tuple[int, bytes, "Callable[[bytes, bytes, bytes], bytes]", bytes]
+
+
 class SubjectKey:
     """One data subject's key, unwrapped; ``expires`` is on the monotonic clock of its Keys."""
 
-    __slots__ = ("cipher", "expires", "key_id", "log_ref", "region", "subject", "tenant")
+    __slots__ = ("_plain", "cipher", "expires", "key_id", "log_ref", "region", "subject", "tenant")
 
     def __init__(
         self,
@@ -54,6 +59,16 @@ class SubjectKey:
         self.log_ref = log_ref
         self.cipher = cipher
         self.expires = expires
+        self._plain: Plain | None = None
+
+    @property
+    def plain(self) -> Plain:
+        """What opening a plain value of this person takes; made once, and read for each row."""
+        if self._plain is None:
+            number = int.from_bytes(self.subject) if self.subject else -1
+            place = subject_part(self.subject) + PLAIN_ITEM
+            self._plain = number, PLAIN_HEADER + self.key_id, self.cipher.decrypt, place
+        return self._plain
 
     def __repr__(self) -> str:
         return "<SubjectKey>"

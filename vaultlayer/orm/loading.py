@@ -8,25 +8,31 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import MissingGreenlet, StatementError
 
 from vaultlayer.access.grants import NO_REF
-from vaultlayer.crypto.binding import SUBJECT_HEAD, row_part, subject_part
-from vaultlayer.crypto.envelope import PLAIN_HEADER, PLAIN_ITEM, SUITE_ITEM, is_row_bound
+from vaultlayer.crypto.binding import row_part, subject_part
+from vaultlayer.crypto.envelope import SUITE_ITEM, is_row_bound
 from vaultlayer.crypto.refusals import damaged
 from vaultlayer.errors import KeyUnavailable
 from vaultlayer.orm.fetching import STATE, fetch_key, lacks_greenlet
 from vaultlayer.sealed import Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
 
+# Where a value is opened. Whose row it is, and how the envelopes begin that open in the same spot
+# (None: only the one it was made for); their key's decrypt, the person's log ref, the place from
+# the subject on; and until when the spot may be used without a new look.
+Spot = tuple[Any, "bytes | None", "Callable[[bytes, bytes, bytes], bytes]", bytes, bytes, float]
+
+
 def locate(
     access: Access, entity: Entity, field: Field, row: dict[str, Any], envelope: bytes
-) -> tuple[SubjectKey, bytes]:
-    """The key of an envelope, and its place in this row from the subject on.
+) -> Spot:
+    """Where an envelope opens in this row.
 
     The subject is the row's own, never the key's: a value moved to another person's row
     meets another subject here and doesn't open.
@@ -34,26 +40,40 @@ def locate(
     key = access.cached_keys.get(envelope[3:19])
     if key is None or monotonic() >= key.expires:
         key = fetch_key(access, row, envelope)
-    subject = b""  # of a row that belongs to no person
+    number, plain_header, decrypt, place = key.plain
+    header: bytes | None = plain_header
+    owner = None
     if entity.subject_key is not None:
-        known = row.get(entity.subject_key) or _load(row, entity.subject_key)
-        if known is None:
+        owner = row.get(entity.subject_key) or _load(row, entity.subject_key)
+        if owner is None:
             raise damaged()
-        subject = known.int.to_bytes(16)
-    if subject != key.subject:
+    if (owner.int if owner is not None else -1) != number:
         raise damaged()
+    subject = key.subject
     if access.people.known.get(subject, access.people.otherwise) != "":
         _ask_about(access, field, row, envelope, subject)
     if subject in access.decoys:
         access.alarm(field, key.log_ref)
-    if not entity.is_composite and envelope[:3] == PLAIN_HEADER:
-        return key, SUBJECT_HEAD + subject + PLAIN_ITEM
+    until = key.expires if key.expires < access.deadline else access.deadline
+    if entity.is_composite or envelope[:19] != plain_header:
+        header, place = None, _whole_place(access, entity, field, row, key, envelope)
+    return owner, header, decrypt, key.log_ref, place, until
+
+
+def _whole_place(
+    access: Access,
+    entity: Entity,
+    field: Field,
+    row: dict[str, Any],
+    key: SubjectKey,
+    envelope: bytes,
+) -> bytes:
     if entity.tenant_key is not None:
         _check_tenant(access, entity, field, row, key.log_ref)
-    place = subject_part(subject)
+    place = subject_part(key.subject)
     if is_row_bound(envelope):
         place += _row_part(entity, row)
-    return key, place + SUITE_ITEM[envelope[:3]]
+    return place + SUITE_ITEM[envelope[:3]]
 
 
 def _ask_about(
