@@ -18,7 +18,9 @@ from vaultlayer.errors import (
     VaultLayerError,
 )
 from vaultlayer.sealed import Masked, Sealed
-from vaultlayer.search.blind_index import Equality
+from vaultlayer.search.buckets import Buckets, Compound
+from vaultlayer.search.kinds import Equality
+from vaultlayer.search.texts import Prefix, Substring, Words
 from vaultlayer.version import __version__ as __version__
 
 if typing.TYPE_CHECKING:
@@ -27,6 +29,8 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "AccessDenied",
     "AuditUnavailable",
+    "Buckets",
+    "Compound",
     "ConfigurationError",
     "Equality",
     "IntegrityError",
@@ -37,11 +41,14 @@ __all__ = [
     "PersonalData",
     "PlaintextFound",
     "PolicyError",
+    "Prefix",
     "Principal",
     "Sealed",
+    "Substring",
     "UnsupportedQuery",
     "Vault",
     "VaultLayerError",
+    "Words",
     "personal",
 ]
 

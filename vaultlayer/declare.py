@@ -14,11 +14,14 @@ from vaultlayer import read_path
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY, install
 from vaultlayer.orm.types import BlindIndexType, PersonalType, SubjectIdType
+from vaultlayer.search.blind_index import SHARED_BYTES, TERM_BYTES, column_key
+from vaultlayer.search.kinds import Equality, Kind
+from vaultlayer.search.terms import terms_table
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Mapped
+    from collections.abc import Sequence
 
-    from vaultlayer.search.blind_index import Equality
+    from sqlalchemy.orm import Mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Declaration:
     category: str
     python_type: Any = None
     field: str | None = None
-    search: Equality | None = None
+    kinds: tuple[Kind, ...] = ()
     mask: str = "redact"
     padded: bool = False
     unique: bool = False
@@ -67,7 +70,7 @@ def personal(
     python_type: Any = None,
     *,
     field: str | None = None,
-    search: Equality | None = None,
+    search: Kind | Sequence[Kind] | None = None,
     unique: bool = False,
     mask: str = "redact",
     padded: bool = False,
@@ -79,14 +82,16 @@ def personal(
     :param python_type: only needed where there is no ``Mapped[...]`` annotation to read.
     :param field: the stable name sealed into every value, by default the attribute's; set it
         to the old name when you rename the attribute.
-    :param search: a blind index, e.g. ``Equality("email")``.
-    :param unique: let the database refuse a second equal value (needs ``search``).
+    :param search: a blind index, or several: ``Equality("email")``, ``Prefix(3)``, ``Words()``,
+        ``Substring(3)``, ``Buckets(...)``, ``Compound(...)``; see docs/search.md.
+    :param unique: let the database refuse a second equal value (needs an ``Equality``).
     :param mask: how a masked reading looks: redact, last4, email, initials or year.
     :param padded: hide the value's length, in steps of 16 bytes (at most 12 % of a long value).
     :param column: what ``mapped_column()`` takes, such as ``name``, ``nullable``, ``deferred``
         and the dataclass options ``init``, ``default``, ``kw_only``.
     """
-    if unique and search is None:
+    kinds = _kinds(search)
+    if unique and not any(isinstance(kind, Equality) for kind in kinds):
         raise ConfigurationError(
             "unique=True can't be kept on sealed values, since no two envelopes are equal",
             hint='add search=Equality("exact"): the uniqueness is then kept on its blind index',
@@ -97,14 +102,32 @@ def personal(
                 f"a personal field can't have {option}: the database would handle a plain value",
                 hint="assign the value in Python; for look-ups declare search=Equality(...)",
             )
-    declaration = Declaration(category, python_type, field, search, mask, padded, unique)
+    declaration = Declaration(category, python_type, field, kinds, mask, padded, unique)
     declared = mapped_column(PersonalType(declaration), **column)
     declared._attribute_options = _Unseen(*declared._attribute_options)
-    if search is None:
+    if not kinds:
         return declared
     declared.__class__ = _Indexed
-    event.listen(declared.column, "after_parent_attach", _index_column(unique))
+    event.listen(declared.column, "after_parent_attach", _index_columns(declaration))
     return declared
+
+
+def _kinds(search: Kind | Sequence[Kind] | None) -> tuple[Kind, ...]:
+    """The indexes that are declared; two of one kind would have one column."""
+    given = () if search is None else (search,) if isinstance(search, Kind) else tuple(search)
+    if not all(isinstance(kind, Kind) for kind in given):
+        raise ConfigurationError(
+            "search= takes a blind index, or several",
+            hint="Equality, Prefix, Words, Substring, Buckets or Compound",
+        )
+    kinds = tuple(part for kind in given for part in kind.parts())
+    suffixes = [kind.suffix for kind in kinds]
+    if len(set(suffixes)) < len(suffixes) or {"_words", "_substring"} <= set(suffixes):
+        raise ConfigurationError(
+            "a field has one index of each kind, and Words or Substring",
+            hint="give Prefix all its lengths at once: Prefix(3, 5)",
+        )
+    return kinds
 
 
 class _Indexed(MappedColumn[Any]):
@@ -116,8 +139,7 @@ class _Indexed(MappedColumn[Any]):
     def _copy(self, **options: Any) -> Self:
         copied = super()._copy(**options)
         declaration = self.column.type.declaration  # type: ignore[attr-defined]
-        attach = _index_column(declaration.unique)
-        event.listen(copied.column, "after_parent_attach", attach)
+        event.listen(copied.column, "after_parent_attach", _index_columns(declaration))
         return copied
 
 
@@ -150,21 +172,25 @@ def _subject_column() -> Column[uuid.UUID]:
     )
 
 
-def _index_column(unique: bool) -> Any:
-    """Puts the blind index beside the sealed column in whatever table that column joins."""
+def _index_columns(declaration: Declaration) -> Any:
+    """Puts the blind indexes beside the sealed column in whatever table that column joins."""
 
     def attach(column: Column[Any], table: object) -> None:
-        name = f"{column.name}_bidx"
-        if isinstance(table, Table) and name not in table.c:
-            table.append_column(
-                Column(
-                    name,
-                    BlindIndexType(),
-                    key=f"{column.key}_bidx",
-                    unique=unique or None,
-                    index=None if unique else True,
+        for kind in declaration.kinds if isinstance(table, Table) else ():
+            name = column_key(column.name, kind)
+            if isinstance(table, Table) and name not in table.c:
+                unique = declaration.unique and isinstance(kind, Equality)
+                table.append_column(
+                    Column(
+                        name,
+                        BlindIndexType(SHARED_BYTES if kind.many else TERM_BYTES),
+                        key=column_key(column.key, kind),
+                        unique=unique or None,
+                        index=None if unique else True,
+                    )
                 )
-            )
+                if kind.many:
+                    terms_table(table.metadata)
 
     return attach
 

@@ -74,23 +74,30 @@ class Unsealed(_Redacted, bytes):
 
 
 class SearchTerms(_Redacted):
-    """Normalised values on their way to a blind index, as the value of an expanding parameter.
+    """Payloads on their way to a blind index, as the value of an expanding parameter.
 
-    What it gives when the statement is sent are their terms: one a value, and more while index
-    roots are exchanged.
+    What it gives when the statement is sent are their terms: one a payload, and more while index
+    roots are exchanged. ``noted`` is how many searched values the journal is told of.
     """
 
-    __slots__ = ("_hashed", "field", "texts")
+    __slots__ = ("_hashed", "index", "negated", "noted", "payloads")
 
     def __init__(
-        self, field: Any, texts: list[bytes], hashed: Callable[[SearchTerms], list[bytes]]
+        self,
+        index: Any,
+        payloads: list[bytes],
+        noted: int,
+        negated: bool,
+        hashed: Callable[[SearchTerms], list[bytes]],
     ) -> None:
-        self.field = field
-        self.texts = texts
+        self.index = index
+        self.payloads = payloads
+        self.noted = noted
+        self.negated = negated
         self._hashed = hashed
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.payloads)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._hashed(self))

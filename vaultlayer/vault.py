@@ -28,6 +28,7 @@ from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
 from vaultlayer.privacy.consent import Consent
 from vaultlayer.privacy.elevation import Elevations
+from vaultlayer.search.declarations import Indexes
 from vaultlayer.settings import Settings, secret
 from vaultlayer.standing import Standing
 from vaultlayer.watch import CONSENT, KEY, POLICY, Watch
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from vaultlayer.access.snapshot import Snapshot
     from vaultlayer.errors import PolicyError
     from vaultlayer.keys.provider import KeyProvider, Providers
-    from vaultlayer.orm.field import Field
 
 
 class Vault:
@@ -66,6 +66,7 @@ class Vault:
         self.models: tuple[Any, ...] = ()  # classes or bases; else settings, else all there are
         self.subjects: Subjects = Subjects(self)
         self.tombstones: Tombstones = Tombstones(settings.audit_directory)
+        self.indexes: Indexes = Indexes(self)
         self.databases: Databases = Databases(settings.database, self.tombstones.check)
         log_provider = self.keys.keks.providers.of_region(settings.region)
         self._trail = Trail(settings, log_provider, open_sinks(settings))
@@ -210,13 +211,6 @@ class Vault:
         """Where the key tables are: the caller's own transaction, unless settings name another."""
         with self.databases.keys(using) as connection:
             yield connection
-
-    def index_keys(
-        self, connection: Connection | None, tenant: str, field: Field, index: str
-    ) -> list[bytes]:
-        """The 32-byte keys of a field's blind index; the first is the one to write with."""
-        with self.key_connection(connection) as keys_on:
-            return self.keys.index_keys(keys_on, tenant, field.entity, field.name, index)
 
     def _forget_keys(self, key_ids: str) -> None:
         """Keys were destroyed in another process."""

@@ -24,8 +24,7 @@ from vaultlayer.crypto.envelope import (
 )
 from vaultlayer.errors import ConfigurationError, IntegrityError
 from vaultlayer.sealed import Sealed, Unsealed
-from vaultlayer.search.blind_index import index_terms
-from vaultlayer.search.unique import keep_unique
+from vaultlayer.search.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,13 +74,14 @@ def seal_rows(
             refs = [keys[row.tenant, row.subject].log_ref for row in its_rows]
             access.journal.append_many(grants[field].prefix, refs)
 
-        indexed: dict[Field, list[list[bytes]]] = defaultdict(list)
+        upkeep = Upkeep(access, connection, keys_on)
         nonces = _nonces(sum(len(row.values) for row in rows))
         for row in rows:
             key = keys[row.tenant, row.subject]
             bound, row_flag = subject_part(row.subject), 0
             if row.row_id:
                 bound, row_flag = bound + row_part(row.row_id), FLAG_ROW
+            indexed: dict[Field, bytes | None] = {}
             for name, field, value in row.values:
                 head, sealed = grants[field].head, None
                 data: bytes | None = value
@@ -92,11 +92,11 @@ def seal_rows(
                     nonce = next(nonces)
                     sealed = Sealed(seal(key.cipher, key.key_id, head + bound, data, flags, nonce))
                 row.put(name, sealed)
-                if field.search is not None:
-                    terms = index_terms(access, keys_on, field, row.tenant, data)
-                    row.put(field.index_key, terms[0] if terms else None)
-                    indexed[field].append(terms)
-        keep_unique(connection, indexed)
+                if field.indexes or field.compounds:
+                    indexed[field] = data
+            if indexed:
+                upkeep.note(row, indexed)
+        upkeep.store()
     access.vault.keys.remember(keys.values())
     if unsaved is not None:
         unsaved.update({key.key_id: key for key in keys.values()})

@@ -22,12 +22,17 @@
 from __future__ import annotations
 
 import types
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 from sqlmodel import Field
 
-from vaultlayer import Equality, personal
+from vaultlayer import personal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vaultlayer.search.kinds import Kind
 
 __all__ = ["personal_field"]
 
@@ -38,7 +43,7 @@ def personal_field(
     *,
     default: Any = PydanticUndefined,
     field: str | None = None,
-    search: Equality | None = None,
+    search: Kind | Sequence[Kind] | None = None,
     unique: bool = False,
     mask: str = "redact",
     padded: bool = False,

@@ -51,7 +51,8 @@ def events_of(
     for number, some in refs.items():
         spec = specs.get(number)
         if spec is not None:
-            kind = (spec.access, spec.entity, spec.action, spec.outcome, spec.reason)
+            apart = spec.fields if spec.action == "search" else ()  # about no one person: its
+            kind = (spec.access, spec.entity, spec.action, spec.outcome, spec.reason, apart)
             kinds.setdefault(kind, []).append((spec, some))
         elif number:
             events += _parts({"event": "journal_damaged", "spec": number}, Counter(some), journal)

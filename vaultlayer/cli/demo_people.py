@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from vaultlayer.declare import PersonalData, personal
-from vaultlayer.search.blind_index import Equality
+from vaultlayer.search.kinds import Equality
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Customer(PersonalData, Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = personal("identity.name")
     email: Mapped[str] = personal("contact.email", search=Equality("email"), unique=True)
-    phone: Mapped[str | None] = personal("contact.phone", search=Equality("phone"), mask="last4")
+    phone: Mapped[str | None] = personal("contact.phone", search=Equality("digits"), mask="last4")
     born: Mapped[date | None] = personal("identity.birth_date", mask="year")
 
 

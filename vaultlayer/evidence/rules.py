@@ -133,7 +133,7 @@ def field_register(known: Iterable[Entity]) -> Artefact:
             "field": each.label,
             "category": each.category,
             "encrypted": True,
-            "searchable": each.search is not None,
+            "searchable": bool(each.indexes),
             "padded": each.padded,
             "mask": each.mask,
         }

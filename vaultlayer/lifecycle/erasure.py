@@ -23,8 +23,9 @@ from vaultlayer.crypto.envelope import OVERHEAD, PLAIN_HEADER
 from vaultlayer.errors import AccessDenied, ConfigurationError
 from vaultlayer.keys import tables
 from vaultlayer.keys.erasing import erase_keys
-from vaultlayer.lifecycle.models import bare, entities, fields_by_table, rows_of
+from vaultlayer.lifecycle.models import bare, entities, fields_by_table, rows_of, shared_tables
 from vaultlayer.lifecycle.tombstones import BEGUN, DONE, UNDONE, Erasure
+from vaultlayer.search.terms import forget_people
 from vaultlayer.watch import KEY
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def erase(
                 destroyed.extend(gone)
                 markers.append(marker)
             counts = _empty(connection, known, subject_id, access.tenant, markers[-1])
+            owners = {erasure.tenant for erasure in erasures}
+            for shared in shared_tables(known):
+                counts.terms += forget_people(connection, shared, subject, owners)
             horizon = datetime.fromtimestamp(at, UTC) + timedelta(vault.settings.horizon_days)
             access.record(
                 "subject_erased",
@@ -193,7 +197,8 @@ def _empty(
         if own is not None and own.table is table:
             mine = mine & (target.c[own.name] == tenant)
         sealed = [target.c[field.column.name] for field in fields]
-        terms = [target.c[table.c[f.index_key].name] for f in fields if f.search is not None]
+        hidden = [table.c[index.key].name for field in fields for index in field.indexes]
+        terms = [target.c[name] for name in hidden]
         found = connection.execute(
             sa.select(*[sa.func.count(column) for column in (*sealed, *terms)]).where(mine)
         ).one()

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.lifecycle.lease import alone, quiet
-from vaultlayer.lifecycle.models import entities, fields_by_table
+from vaultlayer.lifecycle.models import entities, fields_by_table, shared_tables
+from vaultlayer.lifecycle.reindex import purge
 from vaultlayer.lifecycle.reseal import Resealing, Tally
+from vaultlayer.search.declarations import record_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,6 +161,18 @@ class Job:
             Proof(proof.what, proof.left, proof.of, **sampled) for proof in proofs
         ]
         self.report.damaged += found.damaged
+        if terms and not (self.dry_run or found.stale_terms or found.damaged):
+            self._indexed()
+
+    def _indexed(self) -> None:
+        """All terms are made as is declared now, which is recorded; what is left over goes."""
+        fields = {field for entity in self.entities for field in entity.fields.values()}
+        indexes = [index for field in fields for index in field.indexes]
+        with self.engine.begin() as connection:
+            purge(connection, indexes, shared_tables(self.entities))
+        with self.keys() as connection:
+            record_again(connection, indexes)
+        self.vault.indexes.forget()
 
     def begun(self, what: str) -> int:
         """When this exchange began, in Unix seconds; a killed one's time, to go on with it."""

@@ -13,6 +13,7 @@ from sqlalchemy.orm import configure_mappers
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY, entity_of
 from vaultlayer.orm.types import BlindIndexType, PersonalType
+from vaultlayer.search.terms import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,6 +79,13 @@ def fields_by_table(known: Iterable[Entity]) -> Iterator[tuple[Entity, Table, li
         done.update(fresh)
         for table in {field.column.table: None for field in fresh}:
             yield entity, table, [field for field in fresh if field.column.table is table]
+
+
+def shared_tables(known: Iterable[Entity]) -> list[Table]:
+    """The tables of terms that lie beside some entities."""
+    fields = [field for entity in known for field in entity.fields.values()]
+    indexes = [index for field in fields for index in field.indexes if index.kind.many]
+    return list(dict.fromkeys(map(table_of, indexes)))
 
 
 def bare(table: Table) -> Any:

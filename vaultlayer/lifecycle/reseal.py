@@ -21,8 +21,8 @@ from vaultlayer.errors import VaultLayerError
 from vaultlayer.keys import states, tables
 from vaultlayer.keys.keyring import RECORD
 from vaultlayer.keys.records import open_subject_keys
+from vaultlayer.lifecycle.reindex import Reindexing
 from vaultlayer.lifecycle.rewrite import Rewriting
-from vaultlayer.search.blind_index import term_under
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,14 +84,15 @@ class Resealing:
         self.tally = Tally()
         self._vault, self._entity, self._fields = vault, entity, fields
         self._keys, self._terms, self._sample = keys, terms, sample
-        self._indexed = [field for field in fields if field.search is not None]
-        self._unchanged = (None,) * (len(fields) + len(self._indexed))
+        self._indexes = [index for field in fields for index in field.indexes]
+        self._reindexing = Reindexing(vault, self._indexes)
+        self._unchanged = (None,) * (len(fields) + len(self._indexes))
         self._heads: dict[tuple[str, Field], bytes] = {}
         cls = entity.mapper.class_
         wanted = (entity.tenant_key, entity.subject_key, *entity.row_keys)
         self._names = [name for name in dict.fromkeys(wanted) if name]
         keys_columns = list(table.primary_key)
-        index = [table.c[field.index_key] for field in self._indexed]
+        index = [table.c[index.key] for index in self._indexes]
         columns = [getattr(cls, name).label(f"of_{name}") for name in self._names]
         columns += [field.column.label(f"v{n}") for n, field in enumerate(fields)]
         columns += [column.label(f"t{n}") for n, column in enumerate(index)]
@@ -103,7 +104,8 @@ class Resealing:
     def rewriting(self, engine: Engine) -> Rewriting:
         sealed = [field.column for field in self._fields]
         return Rewriting(
-            engine, self._table, self._query, self._key_columns, sealed, self._index, self.changes
+            engine, self._table, self._query, self._key_columns, sealed, self._index, self.changes,
+            self._reindexing.beside if any(each.kind.many for each in self._indexes) else None,
         )
 
     def changes(self, connection: Connection, rows: Sequence[Any]) -> list[Change]:
@@ -114,6 +116,8 @@ class Resealing:
         changed: list[Change] = []
         with self._vault.key_connection(connection) as keys_on:
             keys = self._fetch(keys_on, placed, values)
+            if self._terms:
+                self._reindexing.look(connection, [row[last:] for row in rows])
             if self._sample and self.tally.sampled < SAMPLE:
                 self._open_one(keys, placed, values)
             for row, place, sealed in zip(rows, placed, values, strict=True):
@@ -198,24 +202,31 @@ class Resealing:
         terms: Sequence[Any],
     ) -> tuple[Any, ...]:  # fmt: skip
         """The row's terms under the active root, None where they are already."""
+        opened: dict[Field, bytes | None] = {}
+        for field, value in zip(self._fields, sealed, strict=True):
+            if field.indexes or field.compounds:
+                opened[field] = self._opened(keys, place, field, value)
         news: list[Any] = []
-        for field, term in zip(self._indexed, terms, strict=True):
-            value = sealed[self._fields.index(field)]
-            key = keys.opened.get(value[3:19]) if value is not None else None
+        for index, term in zip(self._indexes, terms, strict=True):
             news.append(None)
-            if key is None:  # NULL, a person who is gone, or damaged and told by what opens it
+            if opened[index.field] is None:
                 continue
             self.tally.terms += 1
-            try:
-                data = open_sealed(key.cipher, self._bound(place, field, value), value)
-            except VaultLayerError:
-                self.tally.damaged += 1
-                continue
-            fresh = term_under(field, self._index_key(connection, place.tenant, field), data)
-            if fresh != term:
-                self.tally.stale_terms += 1
-                news[-1] = fresh
+            owner = place.tenant, place.subject
+            news[-1] = self._reindexing.fresh(connection, *owner, index, term, opened)
+            self.tally.stale_terms += news[-1] is not None
         return tuple(news)
+
+    def _opened(self, keys: _Keys, place: _Place, field: Field, value: Any) -> bytes | None:
+        """None: NULL, a person who is gone, or damaged."""
+        key = keys.opened.get(value[3:19]) if value is not None else None
+        if key is None:
+            return None
+        try:
+            return open_sealed(key.cipher, self._bound(place, field, value), value)
+        except VaultLayerError:
+            self.tally.damaged += 1
+            return None
 
     def _bound(self, place: _Place, field: Field, value: bytes) -> bytes:
         bound = self._head(place.tenant, field) + place.subject_part
@@ -241,9 +252,3 @@ class Resealing:
             owner = tenant if field.tenanted else ""
             head = self._heads[tenant, field] = field_part(owner, field.entity, field.name)
         return head
-
-    def _index_key(self, connection: Connection, tenant: str, field: Field) -> bytes:
-        search: Any = field.search
-        return self._vault.keys.index_keys(
-            connection, tenant, field.entity, field.name, search.name
-        )[0]

@@ -44,6 +44,7 @@ class Rewriting:
     ``query`` selects the primary key's columns first, then whatever ``change`` needs. ``change``
     gives for each row to change its primary key, the envelopes it goes by (in the order of
     ``sealed``), and the new values (in the order of ``sealed``, then ``terms``; None: leave it).
+    ``beside`` writes what belongs to these changes elsewhere, in the same transaction.
     """
 
     engine: Engine
@@ -53,6 +54,7 @@ class Rewriting:
     sealed: Sequence[Column[Any]]
     terms: Sequence[Column[Any]]
     change: Callable[[Connection, Sequence[Any]], list[tuple[tuple[Any, ...], ...]]]
+    beside: Callable[[Connection, list[tuple[tuple[Any, ...], ...]]], None] | None = None
 
     def run(self, *, write: bool = True) -> Iterator[Chunk]:
         """Rewrite the table, chunk by chunk; ``write=False`` only looks what is to be done."""
@@ -111,6 +113,8 @@ class Rewriting:
                     changes = self._unlocked(connection, changes)
                 if not changes:
                     return 0
+                if self.beside is not None:
+                    self.beside(connection, changes)
                 statement, parameters = self._statement(connection, changes)
                 result = connection.execute(
                     statement, parameters, execution_options={"preserve_rowcount": True}

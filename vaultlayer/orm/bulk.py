@@ -46,10 +46,21 @@ def sealed_parameters(
     if state.is_insert:
         rows = _new_rows(connection, entity, parameters)
     else:
+        _refuse_parts(entity, parameters)
         loaded = _load(state, entity, parameters)
         rows = [_row(entity, *each) for each in zip(loaded, parameters, strict=True)]
     seal_rows(access, connection, rows)
     return parameters if isinstance(state.parameters, list) else parameters[0]
+
+
+def _refuse_parts(entity: Entity, parameters: list[Values]) -> None:
+    """A compound index's term is made of all its fields, so all of them have to be there."""
+    for group in entity.groups:
+        if any(0 < sum(key in each for key in group) < len(group) for each in parameters):
+            raise UnsupportedQuery(
+                "a bulk UPDATE names some fields of a Compound index only",
+                hint=f"give {', '.join(group)} together, or load the rows and assign",
+            )
 
 
 def _is_concerned(state: ORMExecuteState, entity: Entity) -> bool:

@@ -1,17 +1,18 @@
-"""What can be asked of a sealed column in SQL: ``IS NULL``, and equality where it is indexed."""
+"""What can be asked of a sealed column in SQL: ``IS NULL``, and what its blind indexes serve."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, bindparam
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import configure_mappers
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement, Null
 from sqlalchemy.types import TypeDecorator
 
 from vaultlayer.errors import UnsupportedQuery, VaultLayerError
+from vaultlayer.orm.conditions import Candidates, ColumnComparison, Pending
 
 if TYPE_CHECKING:
     from vaultlayer.sealed import SearchTerms
@@ -20,33 +21,29 @@ _FIELD = "vaultlayer.field"
 _NULLITY = {operators.is_, operators.is_not}
 _EQUALITY = {operators.eq, operators.ne}
 _MEMBERSHIP = {operators.in_op, operators.not_in_op}
+_TEXTUAL = {operators.startswith_op: "startswith", operators.contains_op: "contains"}
+_RANGES: dict[Any, Any] = {  # the value → low, with it?, high, with it?
+    operators.lt: lambda value: (None, False, value, False),
+    operators.le: lambda value: (None, False, value, True),
+    operators.gt: lambda value: (value, False, None, False),
+    operators.ge: lambda value: (value, True, None, False),
+}
 
 
 class PersonalComparator(TypeDecorator.Comparator[Any]):
-    """Serves what the blind index answers exactly; refuses the rest when the statement is built."""
+    """Serves what blind indexes answer; refuses the rest when the statement is built."""
 
     __slots__ = ()
 
     def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
         refusal: VaultLayerError | None = None
-        if len(other) == 1:
-            value = other[0]
-            if op in _NULLITY | _EQUALITY and (value is None or isinstance(value, Null)):
-                is_null = op in (operators.is_, operators.eq)
-                return super().operate(operators.is_ if is_null else operators.is_not, None)
-            if op in _EQUALITY and _is_column(value):
-                return ColumnComparison(op, self.expr, value)
-            try:
-                if op in _EQUALITY:  # IN, since while index roots are exchanged there are two terms
-                    among = operators.in_op if op is operators.eq else operators.not_in_op
-                    searched = self._terms([value])
-                    return among(self._index(), _bind(searched))
-                if op in _MEMBERSHIP and _is_list(value):
-                    searched = self._terms(value)
-                    return op(self._index(), _bind(searched))
-            except VaultLayerError as error:
-                refusal = error.with_traceback(None)
-        value = other = ()  # a traceback that shows locals must not show it
+        try:
+            served = self._serve(op, other)
+            if served is not None:
+                return served
+        except VaultLayerError as error:
+            refusal = error.with_traceback(None)
+        other = ()  # a traceback that shows locals must not show it
         raise refusal or _refused(op, self._field())
 
     def reverse_operate(self, op: Any, other: Any, **kwargs: Any) -> Any:
@@ -55,6 +52,26 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
         other = None
         raise _refused(op, self._field())
 
+    def _serve(self, op: Any, other: tuple[Any, ...]) -> Any:
+        if op is operators.between_op and len(other) == 2:
+            return self._ask("range", (other[0], True, other[1], True), other)
+        if len(other) != 1:
+            return None
+        (value,) = other
+        if op in _NULLITY | _EQUALITY and (value is None or isinstance(value, Null)):
+            is_null = op in (operators.is_, operators.eq)
+            return super().operate(operators.is_ if is_null else operators.is_not, None)
+        if op in _EQUALITY:
+            if _is_column(value):
+                return ColumnComparison(op, self.expr, value)
+            return self._equal(value) if op is operators.eq else self._ask("in", other, other, True)
+        if op in _MEMBERSHIP and _is_list(value):
+            values = list(value)
+            return self._ask("in", values, values, op is operators.not_in_op)
+        if op in _TEXTUAL:
+            return self._ask(_TEXTUAL[op], other, other)
+        return self._ask("range", _RANGES[op](value), other) if op in _RANGES else None
+
     def _field(self) -> Any:
         """The Field of the column behind this expression, whatever alias or subquery it is in."""
         columns = list(self.expr.base_columns)
@@ -62,42 +79,58 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
             configure_mappers()
         return next((column.info[_FIELD] for column in columns if _FIELD in column.info), None)
 
-    def _terms(self, values: Iterable[Any]) -> SearchTerms:
-        field, values = self._field(), list(values)
-        unsearchable = field is None or field.search is None
-        if unsearchable or any(isinstance(value, ClauseElement) for value in values):
-            values = []
-            raise _refused(operators.eq, field)
-        from vaultlayer.search.blind_index import terms
+    def _equal(self, value: Any) -> Any:
+        """``==``; of a field of a compound index the session sees whether all of it is asked."""
+        field = self._field()
+        if field is None or not field.compounds or _is_sql(value):
+            return self._ask("in", [value], [value])
+        try:
+            alone = self._ask("in", [value], [value])
+        except UnsupportedQuery:
+            alone = None
+        return Pending(self.expr, field, field.codec.encode(value), alone)
 
-        return terms(field, values)
+    def _ask(self, op: str, values: Any, given: Iterable[Any], negated: bool = False) -> Any:
+        field = self._field()
+        if field is None or not field.indexes or any(map(_is_sql, given)):
+            values = given = ()
+            return None
+        from vaultlayer.search.blind_index import ask, searches
 
-    def _index(self) -> Any:
-        """The blind-index column beside this one, in the same table, alias or subquery."""
-        return self.expr.table.c[f"{self.expr.key}_bidx"]
+        for each in given:
+            if not isinstance(each, list | tuple | dict):
+                field.codec.encode(each)  # or it refuses the type
+        index, question = ask(field, op, values)
+        if negated and question.check is not None:
+            return None
+        noted = len(question.groups[0]) if op == "in" else 1
+        terms = searches(index, question, noted, negated)
+        found = self._found(index, terms, negated)
+        if question.check is None:
+            return found
+        return Candidates(found, self.expr, field, question.check)
+
+    def _found(self, index: Any, terms: list[SearchTerms], negated: bool) -> Any:
+        """The condition on the hidden column beside this one, in the same table, alias or subquery.
+
+        IN, since while index roots are exchanged a value has two terms.
+        """
+        hidden = self.expr.table.c[index.key]
+        if not index.kind.many:
+            bound = _bind(terms[0])
+            return hidden.not_in(bound) if negated else hidden.in_(bound)
+        from vaultlayer.search.terms import table_of
+
+        table = table_of(index)
+        return and_(
+            *[hidden.in_(select(table.c.value_number).where(table.c.term.in_(_bind(each))))
+              for each in terms]
+        )  # fmt: skip
 
 
-class ColumnComparison(ColumnElement[bool]):
-    """``column == column``: an answer for SQLAlchemy, refused in a statement.
-
-    SQLAlchemy keeps columns in dicts and lists and compares them to find them there. What it
-    asks then is the truth of this expression: are both the same column?
-    """
-
-    inherit_cache = False
-    type = Boolean()
-
-    def __init__(self, op: Any, left: Any, right: Any) -> None:
-        self._are = bool(op(hash(left), hash(right)))
-
-    def __bool__(self) -> bool:
-        return self._are
-
-    def _compiler_dispatch(self, visitor: Any, **kwargs: Any) -> NoReturn:
-        raise UnsupportedQuery(
-            "a sealed column can't be compared with a column",
-            hint="compare it with a value, or with a list of values",
-        )
+def compound_condition(index: Any, column: Any, terms: SearchTerms) -> Any:
+    """The condition on a compound's hidden column, beside its declaring field's."""
+    return column.table.c[index.key].in_(_bind(terms))
 
 
 def _is_column(value: Any) -> bool:
@@ -111,6 +144,10 @@ def _bind(searched: SearchTerms) -> Any:
     return bindparam(None, searched, type_=BlindIndexType(), expanding=True, unique=True)
 
 
+def _is_sql(value: Any) -> bool:
+    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | ClauseElement)
 
@@ -118,12 +155,15 @@ def _is_list(value: Any) -> bool:
 def _refused(op: Any, field: Any) -> UnsupportedQuery:
     name = getattr(op, "__name__", str(op)).removesuffix("_op").strip("_")
     if op in _EQUALITY or op in _MEMBERSHIP:
-        if field is not None and field.search is not None:
+        if field is not None and field.indexes:
             hint = "compare it with a value, or with a list of values"
         else:
             hint = 'declare the field with search=Equality("exact") to look it up by value'
     elif "order" in name or name in ("asc", "desc", "nulls_first", "nulls_last"):
-        hint = "load the rows and sort what access.reveal() returns"
+        hint = "load the rows and sort what access.reveal() returns, or access.sorted(...)"
     else:
-        hint = "a sealed column serves == and in_ (with search=Equality(...)) and is_(None)"
+        hint = (
+            "a sealed column serves is_(None) and what its search= declares: == and in_ with "
+            "Equality, startswith with Prefix, contains with Words or Substring, < with Buckets"
+        )
     return UnsupportedQuery(f"a sealed column can't serve the operator {name!r}", hint=hint)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapper, aliased, column_property, configure_mappers
 
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.attribute import instrument
-from vaultlayer.orm.field import Field
+from vaultlayer.orm.field import Field, group_compounds
 from vaultlayer.orm.types import PersonalType
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ ENTITY = "vaultlayer.entity"
 _FIELD = "vaultlayer.field"
 Keys = tuple[str, ...]  # of mapped attributes
 
+
 class Entity:
     """A mapped class with personal fields.
 
@@ -32,8 +33,8 @@ class Entity:
     """
 
     __slots__ = (
-        "dependents", "fields", "is_composite", "is_subject", "link", "mapper", "region_key",
-        "row_keys", "subject_key", "tenant_key",
+        "dependents", "fields", "groups", "is_composite", "is_subject", "link", "mapper",
+        "region_key", "row_keys", "subject_key", "tenant_key",
     )
 
     def __init__(self, mapper: Mapper[Any]) -> None:
@@ -44,6 +45,7 @@ class Entity:
         self.is_subject = not hasattr(cls, "__subject__")
         self.link: Link | None = None
         self.dependents: list[Entity] = []
+        self.groups: list[tuple[str, ...]] = []  # of attributes that are written together
         self.row_keys = () if self.is_subject else _keys(mapper, mapper.primary_key)
         self.tenant_key = _column_key(mapper, "__tenant__")
         self.region_key = _column_key(mapper, "__region__")
@@ -144,6 +146,7 @@ def install(mapper: Mapper[Any], reading: Callable[..., Any]) -> Entity:
         if isinstance(column.type, PersonalType):
             entity.fields[attribute.key] = _field(mapper, attribute.key, column)
     _refuse_composites(mapper)
+    entity.groups = group_compounds(entity.fields)
     for field in entity.fields.values():
         field.column.info[_FIELD] = field
         instrument(mapper, entity, field, reading)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.crypto.codecs import codec_for
+from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.declared import annotated_type, default_of
+from vaultlayer.search.blind_index import Index
+from vaultlayer.search.buckets import Compound
+from vaultlayer.search.fitness import refuse_few_values
 
 if TYPE_CHECKING:
     from sqlalchemy import Column
@@ -21,8 +25,8 @@ class Field:
     """One personal field. ``label`` (``customer.email``) is its name in policies and records."""
 
     __slots__ = (
-        "category", "codec", "column", "default", "entity", "index_key", "key", "label", "mask",
-        "name", "padded", "search", "tenanted", "unique",
+        "category", "codec", "column", "compounds", "default", "entity", "indexes", "key", "label",
+        "mask", "name", "padded", "tenanted", "unique",
     )
 
     def __init__(self, entity: str, key: str, column: Column[Any], cls: type) -> None:
@@ -33,15 +37,41 @@ class Field:
         self.name = declared.field or key
         self.label = f"{entity}.{self.name}"
         self.category = declared.category
-        self.search = declared.search
         self.unique = declared.unique
         self.mask = declared.mask
         self.padded = declared.padded
         self.tenanted = getattr(cls, "__tenant__", None) is not None
-        self.codec = codec_for(declared.python_type or annotated_type(cls, key))
+        python_type = declared.python_type or annotated_type(cls, key)
+        self.codec = codec_for(python_type)
         self.default = default_of(column)
-        self.index_key = f"{column.key}_bidx"
+        self.indexes: tuple[Index, ...] = tuple(Index(self, kind) for kind in declared.kinds)
+        self.compounds: tuple[Index, ...] = ()  # those it is a part of (entity.py)
+        for index in self.indexes:
+            index.kind.refuse(self.label, self.codec)
+            refuse_few_values(self.label, python_type, index.kind)
         DECLARED[self.label] = self.category
 
     def __repr__(self) -> str:
         return f"<Field {self.label}>"
+
+
+def group_compounds(fields: dict[str, Field]) -> list[tuple[str, ...]]:
+    """Tell the fields of compound indexes of them; which attributes are written together."""
+    groups = []
+    for field in fields.values():
+        for index in field.indexes:
+            if not isinstance(index.kind, Compound):
+                continue
+            others = [fields.get(key) for key in index.kind.normalizers]
+            tables = {each.column.table for each in (field, *others) if each is not None}
+            if None in others or field in others or len(tables) > 1:
+                raise ConfigurationError(
+                    f"a Compound index of {field.label} names what is no other personal field of "
+                    "its table",
+                    hint=f"it has {', '.join(sorted(fields.keys() - {field.key}))}",
+                )
+            groups.append((field.key, *index.kind.normalizers))
+            for part in (field, *others):
+                if part is not None and index not in part.compounds:
+                    part.compounds += (index,)
+    return groups

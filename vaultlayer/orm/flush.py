@@ -18,6 +18,7 @@ from vaultlayer.write_path import Row
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
 
 _CHILDREN = "vaultlayer.flushed_children"
@@ -87,6 +88,7 @@ def _changes(session: Session) -> list[Change]:
         if entity is not None and not state.mapper._is_orphan(state):
             before = state.committed_state
             keys = [key for key in entity.fields if _rewritten(before, state.dict, key)]
+            keys = _with_others(entity, state, keys)
             change = Change(entity, instance, False, keys)
             if keys or may_have_moved(change):
                 found.append(change)
@@ -108,6 +110,17 @@ def _rewritten(before: dict[str, Any], values: dict[str, Any], key: str) -> bool
     return not (type(value) is Sealed and value == before[key])
 
 
+def _with_others(entity: Entity, state: Any, keys: list[str]) -> list[str]:
+    """The fields of a compound index are written together, since its term is made of them all."""
+    for group in entity.groups:
+        if not set(group).isdisjoint(keys):
+            others = [key for key in group if key not in keys]
+            for key in others:
+                state.get_impl(key).get(state, state.dict)  # loads what a deferral left out
+            keys = [*keys, *others]
+    return keys
+
+
 def _draw_subject_id(change: Change) -> bytes | None:
     """A new subject gets its random id here, so that its values can be bound before the INSERT."""
     if not change.entity.is_subject or change.values.get(SUBJECT_KEY) is not None:
@@ -117,7 +130,7 @@ def _draw_subject_id(change: Change) -> bytes | None:
 
 
 def _put(change: Change, key: str, value: Any) -> None:
-    if change.new or key in change.entity.fields:
+    if change.new or key in change.before:
         change.values[key] = value  # replaces the assigned value under SQLAlchemy's own history
     else:
-        set_attribute(change.instance, key, value)  # a blind index: SQLAlchemy must see it change
+        set_attribute(change.instance, key, value)  # written along: SQLAlchemy must see it change

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table
 from sqlalchemy.sql.dml import Delete, Insert, Update
-from sqlalchemy.sql.elements import BindParameter, Null
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from vaultlayer.access.context import no_access
 from vaultlayer.access.grants import NO_REF
-from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm.attribute import assigned
 from vaultlayer.orm.entity import ENTITY, SUBJECT_KEY, fields_of_table
+from vaultlayer.orm.given import Values, cant_seal, column_name, inline_rows
 from vaultlayer.orm.moves import binding_columns, refuse_moving_update
 from vaultlayer.orm.subjects import owners_of
 from vaultlayer.orm.uses import refuse_misuse
 from vaultlayer.sealed import Sealed
+from vaultlayer.search.terms import forget_rows
 from vaultlayer.write_path import Row, authorize, seal_rows
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from vaultlayer.acting import Access
     from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
-
-Values = dict[str, Any]
-
 
 def check(
     connection: Connection,
@@ -51,13 +48,15 @@ def check(
     """
     if isinstance(statement, GenerativeSelect | Update | Delete):
         refuse_misuse(statement)
+    if isinstance(statement, Delete) and isinstance(statement.table, Table):
+        _forget_terms(connection, statement, fields_of_table(statement.table), parameters)
     if not isinstance(statement, Insert | Update) or not isinstance(_table(statement), Table):
         return statement, parameters
     table, sealed = _table(statement), is_sealed(connection)
     fields = fields_of_table(table)
     if not fields:
         if statement.is_update and not sealed:
-            refuse_moving_update(table, (*_inline_rows(statement), *parameters[:1]))
+            refuse_moving_update(table, (*inline_rows(statement), *parameters[:1]))
         return statement, parameters
     writing = _Writing(connection, statement, table, fields, acting, sealed)
     return writing.insert(parameters) if statement.is_insert else writing.update(parameters)
@@ -89,15 +88,15 @@ class _Writing:
         self.is_sealed = is_sealed
 
     def insert(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
-        statement, inline = self.statement, _inline_rows(self.statement)
+        statement, inline = self.statement, inline_rows(self.statement)
         if statement.select is not None and self._named(statement._select_names or ()):
-            raise _cant_seal(
+            raise cant_seal(
                 "INSERT … FROM SELECT", "load the rows and add new objects to a session"
             )
         self._refuse_upsert()
         if parameters:
             if any(self._open(row) for row in inline):
-                raise _cant_seal(
+                raise cant_seal(
                     "values() together with parameters", "give all values in one of the two"
                 )
             common = inline[0] if inline else {}
@@ -110,26 +109,39 @@ class _Writing:
         return statement, parameters
 
     def update(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
-        inline = _inline_rows(self.statement)
+        inline = inline_rows(self.statement)
         if any(self._open(row) for row in (*inline, *parameters)):
             if self.is_sealed:
-                raise _cant_seal(
+                raise cant_seal(
                     "a value assigned during the flush",
                     "assign it before, or in a before_flush listener registered before "
                     "vault.attach()",
                 )
-            raise _cant_seal(
+            raise cant_seal(
                 "an UPDATE that doesn't say whose each row is",
                 "load the rows and assign, or give primary keys: "
                 "session.execute(update(Customer), [{'id': 1, 'email': …}])",
             )
         if self.is_sealed:
+            self._forget_terms((*inline, *parameters[:1]), parameters)
             return self.statement, parameters
         refuse_moving_update(self.table, (*inline, *parameters[:1]))
         if any(self._named(row) for row in parameters):
-            return self.statement, [{**row, **self._nulled(row)} for row in parameters]
+            given = [{**row, **self._nulled(row)} for row in parameters]
+            self._forget_terms(given[:1], parameters)
+            return self.statement, given
         unindexed = {key: None for row in inline for key in self._nulled(row)}
+        self._forget_terms([unindexed], parameters)
         return (self.statement.values(unindexed) if unindexed else self.statement), parameters
+
+    def _forget_terms(self, rows: Sequence[Values], parameters: Sequence[Values]) -> None:
+        """What values that are replaced were found by goes first."""
+        fields = {
+            key: field
+            for key, field in self.fields.items()
+            if any(index.key in row for index in field.indexes for row in rows)
+        }
+        _forget_terms(self.connection, self.statement, fields, parameters)
 
     def _nulled(self, row: Values) -> Values:
         """Decide and record what a row sets to NULL; its blind index is to go with it."""
@@ -137,7 +149,8 @@ class _Writing:
         for field in fields:
             access = self._access()
             access.journal.append(authorize(access, field).prefix, NO_REF)
-        return {field.index_key: None for field in fields if field.search is not None}
+        indexes = [index for field in fields for index in (*field.indexes, *field.compounds)]
+        return {index.key: None for index in indexes}
 
     def _refuse_upsert(self) -> None:
         """A row that is there already keeps its person, whose key the new values don't have."""
@@ -145,8 +158,9 @@ class _Writing:
         changed = getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None)
         binding = binding_columns(self.table)
         for column in dict(changed or {}):
-            if _key(column).removesuffix("_bidx") in self.fields or _key(column) in binding:
-                raise _cant_seal(
+            name = column_name(column)
+            if name.partition("_bidx")[0] in self.fields or name in binding:
+                raise cant_seal(
                     "ON CONFLICT DO UPDATE",
                     "load the row and assign, or add it where it isn't there",
                 )
@@ -155,7 +169,7 @@ class _Writing:
         """Seal the rows in place. ``common`` holds values the statement gives to all of them."""
         access, entity = self._access(), self.entity
         if entity.is_subject and SUBJECT_KEY not in self.table.c:
-            raise _cant_seal(
+            raise cant_seal(
                 f"a plain INSERT into {self.table.name}, which inherits its subject",
                 "add objects to a session instead",
             )
@@ -218,24 +232,9 @@ class _Writing:
         return access
 
 
-def _inline_rows(statement: Any) -> list[Values]:
-    """The rows given by ``.values(...)``, by column key."""
-    if statement._multi_values:
-        given = [row for rows in statement._multi_values for row in rows]
-    else:
-        given = [statement._values] if statement._values else []
-    return [{_key(column): _value(value) for column, value in row.items()} for row in given]
-
-
-def _key(column: Any) -> str:
-    return column if isinstance(column, str) else column.key
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, BindParameter) and not value.required:
-        return value.effective_value
-    return None if isinstance(value, Null) else value
-
-
-def _cant_seal(what: str, instead: str) -> UnsupportedQuery:
-    return UnsupportedQuery(f"{what} can't set a sealed column", hint=instead)
+def _forget_terms(
+    connection: Connection, statement: Any, fields: dict[str, Field], given: Sequence[Values]
+) -> None:
+    many = [index for field in fields.values() for index in field.indexes if index.kind.many]
+    if many:
+        forget_rows(connection, statement, many, given)

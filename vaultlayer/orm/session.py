@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
 from vaultlayer.errors import ConfigurationError, VaultLayerError
 from vaultlayer.orm import batch, bulk, columns, fetching, flush, gate
+from vaultlayer.orm.finding import finding
+from vaultlayer.search.found import left_out_later
 from vaultlayer.write_path import seal_rows
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
     from vaultlayer.acting import Access
+    from vaultlayer.orm.finding import Finding
 
 _FLUSHING = "vaultlayer.flushing"
 _BULK = "vaultlayer.bulk"
@@ -136,13 +139,13 @@ def _on_execute(state: ORMExecuteState) -> Any:
     """Open selected personal columns; fetch keys ahead where reading an attribute can do no I/O."""
     session, access = state.session, acting(state.session)
     if state.is_select:
-        statement, selected = columns.with_places(state.statement)
-        if selected:
+        search = finding(state.statement)
+        sent = search.statement if search is not None else state.statement
+        statement, selected = columns.with_places(sent)
+        if selected or search is not None:
             if access is None:
-                raise no_access("a personal column was selected")
-            opened = partial(batch.open_selected, access, session)
-            closed = state.invoke_statement(statement=statement)
-            return columns.opening(closed, selected, opened, _ahead(state))
+                raise no_access("a personal column was selected or searched")
+            return _found(state, access, search, statement, selected)
     else:
         columns.refuse_returning(state.statement)
     result: Any = None
@@ -157,6 +160,27 @@ def _on_execute(state: ORMExecuteState) -> Any:
         result = result or state.invoke_statement()
         if isinstance(result, ChunkedIteratorResult):  # it brings rows
             return columns.chunkwise(result, partial(_prefetched, access, session), _ahead(state))
+    return result
+
+
+def _found(
+    state: ORMExecuteState, access: Access, search: Finding | None, statement: Any,
+    selected: list[columns.Selected],
+) -> Any:  # fmt: skip
+    """The result of a SELECT, without what may not be found, and with its columns opened."""
+    session, ahead = state.session, _ahead(state)
+    with left_out_later(search is not None and search.leaves_out(selected)):
+        result = state.invoke_statement(statement=statement)
+    if not isinstance(result, ChunkedIteratorResult):
+        return result
+    if search is not None:
+        keep = partial(search.keep, access, session, selected)
+        result = columns.chunkwise(result, keep, ahead)
+    if selected:
+        opened = partial(batch.open_selected, access, session)
+        return columns.opening(result, selected, opened, ahead)
+    if _is_async(state):
+        return columns.chunkwise(result, partial(_prefetched, access, session), ahead)
     return result
 
 

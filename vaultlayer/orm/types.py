@@ -106,15 +106,19 @@ class SubjectIdType(TypeDecorator[UUID]):
 
 
 class BlindIndexType(TypeDecorator[bytes]):
-    """32 bytes of HMAC-SHA-256 over a normalised value, so that equal values can be found."""
+    """A term (HMAC-SHA-256), or the number by which the shared table knows the value."""
 
     impl = LargeBinary
     cache_ok = True
 
+    def __init__(self, length: int = 32) -> None:
+        super().__init__(length)
+        self.length = length
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name in ("mysql", "mariadb"):  # an index over a BLOB needs a length there
-            return dialect.type_descriptor(VARBINARY(32))
-        return dialect.type_descriptor(LargeBinary(32))
+            return dialect.type_descriptor(VARBINARY(self.length))
+        return dialect.type_descriptor(LargeBinary(self.length))
 
     def literal_processor(self, dialect: Dialect) -> NoReturn:
         raise _literal()

@@ -28,7 +28,7 @@ def is_sealed(element: Any) -> bool:
 
 def refuse_misuse(statement: Any) -> None:
     """Refuse a SELECT, UPDATE or DELETE that has a sealed column where it can't serve."""
-    for criterion in _criteria(statement):
+    for criterion in criteria(statement):
         _check(criterion)
     if isinstance(statement, GenerativeSelect):
         _refuse_ordering(statement)
@@ -40,7 +40,7 @@ def refuse_misuse(statement: Any) -> None:
             refuse_misuse(each)
 
 
-def _criteria(statement: Any) -> Iterator[Any]:
+def criteria(statement: Any) -> Iterator[Any]:
     yield from getattr(statement, "_where_criteria", ())
     yield from getattr(statement, "_having_criteria", ())
     for _, on, _, _ in getattr(statement, "_setup_joins", ()):

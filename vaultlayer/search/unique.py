@@ -17,19 +17,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from vaultlayer.orm.field import Field
+    from vaultlayer.search.blind_index import Index
 
 _MYSQL = ("mysql", "mariadb")
 
 
-def keep_unique(connection: Connection, written: Mapping[Field, Sequence[list[bytes]]]) -> None:
+def keep_unique(connection: Connection, written: Mapping[Index, Sequence[list[bytes]]]) -> None:
     """Before values are stored: ``written`` has each one's terms, the one to store first."""
-    for field, all_values in written.items():
-        values = [terms for terms in all_values if field.unique and len(terms) > 1]
-        if not values:
-            continue
-        table = field.column.table
-        index: Any = sa.column(table.c[field.index_key].name, sa.LargeBinary())
+    for kept, values in written.items():
+        table = kept.field.column.table
+        index: Any = sa.column(table.c[kept.key].name, sa.LargeBinary())
         bare = sa.table(table.name, index, schema=table.schema)
         _wait_for_each_other(connection, index, bare, sorted(values, key=min))
         pairs = [{"new": new, "old": old} for new, *others in values for old in others]

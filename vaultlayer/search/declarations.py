@@ -1,0 +1,149 @@
+"""How each index was made, as the database knows it: an index made otherwise is refused.
+
+Another normalizer, version, length or band gives other terms, which find nothing of what is
+stored. So what terms are made with is recorded at the first write, held against the declaration at
+the first use in each process, and changed by ``vaultlayer keys reseal`` alone, which makes all
+terms anew.
+
+Records are added without waiting for anybody, so an index may have several; all say the same.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import sqlalchemy as sa
+from sqlalchemy import Column, String, Table, inspect
+
+from vaultlayer.crypto.digest import digest
+from vaultlayer.crypto.envelope import OVERHEAD
+from vaultlayer.errors import ConfigurationError
+from vaultlayer.keys import tables
+from vaultlayer.search.buckets import Compound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection, RootTransaction
+
+    from vaultlayer.search.blind_index import Index
+    from vaultlayer.vault import Vault
+
+declared = Table(
+    "vaultlayer_index",
+    tables.metadata,
+    Column("declaration", tables._Id, primary_key=True),
+    Column("index_number", tables._Bytes(8).with_variant(sa.VARBINARY(8), *tables.MYSQL),
+           nullable=False, index=True),
+    Column("made_with", String(64), nullable=False),
+)  # fmt: skip
+_C = declared.c
+_OF = sa.select(_C.made_with).where(_C.index_number == sa.bindparam("number")).distinct()
+_EMPTY = OVERHEAD + 1  # bytes of what an erased person's NOT NULL column holds
+
+
+class Indexes:
+    """``vault.indexes``: what one process has seen of the records, and the indexes' keys."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._sound: set[tuple[Any, Index, bool]] = set()
+        self._made_in: WeakValueDictionary[tuple[Any, bytes], RootTransaction] = (
+            WeakValueDictionary()
+        )
+
+    def keys(
+        self, connection: Connection | None, tenant: str, index: Index, written_on: Any
+    ) -> list[bytes]:
+        """The 32-byte keys of a blind index; the first is the one to write with."""
+        with self._vault.key_connection(connection) as keys_on:
+            data = written_on or connection or keys_on
+            self._check(keys_on, data, index, written_on is not None)
+            field = index.field
+            return self._vault.keys.index_keys(
+                keys_on, tenant, field.entity, field.name, index.name
+            )
+
+    def forget(self) -> None:
+        """Look at the records again: they were changed."""
+        self._sound.clear()
+
+    def _check(self, keys_on: Connection, data: Connection, index: Index, writing: bool) -> None:
+        """ConfigurationError when what is stored was indexed otherwise than is declared now."""
+        known = (keys_on.engine.url, index, writing)
+        if known in self._sound:
+            return
+        made = list(keys_on.scalars(_OF, {"number": index.number}))
+        if any(each != made_with(index) for each in made):
+            raise _changed(index)
+        maker = keys_on.get_transaction()
+        if not made:
+            refuse_unindexed(data, index)
+            if writing:
+                record(keys_on, [index])
+                if maker is not None:
+                    self._made_in[known[0], index.number] = maker
+        if not writing or (made and self._made_in.get((known[0], index.number)) is not maker):
+            self._sound.add(known)
+
+
+def made_with(index: Index) -> str:
+    """All that its terms depend on, but the key."""
+    return index.name if len(index.name) <= 64 else digest(index.name)
+
+
+def record(keys_on: Connection, indexes: Iterable[Index]) -> None:
+    rows = [
+        {"declaration": os.urandom(16), "index_number": each.number, "made_with": made_with(each)}
+        for each in indexes
+    ]
+    if rows:
+        keys_on.execute(sa.insert(declared), rows)
+
+
+def record_again(keys_on: Connection, indexes: Iterable[Index]) -> None:
+    """All terms were made anew: what they are made with is what is declared."""
+    indexes = list(indexes)
+    numbers = [index.number for index in indexes]
+    keys_on.execute(sa.delete(declared).where(_C.index_number.in_(numbers)))
+    record(keys_on, indexes)
+
+
+def differing(keys_on: Connection, indexes: Iterable[Index]) -> list[Index]:
+    """The indexes whose terms were made otherwise than is declared now."""
+    if not inspect(keys_on).has_table(declared.name):
+        return []
+    rows = keys_on.execute(sa.select(_C.index_number, _C.made_with).distinct()).all()
+    made: dict[bytes, set[str]] = {}
+    for number, name in rows:
+        made.setdefault(bytes(number), set()).add(name)
+    return [each for each in indexes if made.get(each.number, set()) - {made_with(each)}]
+
+
+def refuse_unindexed(data: Connection, index: Index) -> None:
+    """Refuse an index that was declared after rows had been stored without it."""
+    column, table = index.field.column, index.field.column.table
+    sealed: Any = sa.column(column.name)
+    hidden: Any = sa.column(table.c[index.key].name)
+    bare: Any = sa.table(table.name, sealed, hidden, schema=table.schema)
+    missed = sa.select(sa.literal(1)).select_from(bare).where(
+        sealed.is_not(None), hidden.is_(None), sa.func.length(sealed) > _EMPTY
+    )
+    if isinstance(index.kind, Compound):  # it has no term where another part is NULL
+        return
+    if data.execute(missed.limit(1)).first() is not None:
+        raise ConfigurationError(
+            f"the index {index.where} lacks rows that were stored before it was declared, so a "
+            "search would miss them",
+            hint="index them: `vaultlayer keys reseal`",
+        )
+
+
+def _changed(index: Index) -> ConfigurationError:
+    return ConfigurationError(
+        f"the index {index.where} was made in another way than is declared now (another "
+        "normalizer or version, length or band), so a search would miss what is stored",
+        hint="take the former declaration back, or make its terms anew: `vaultlayer keys reseal`",
+    )
