@@ -10,7 +10,7 @@ from importlib import metadata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import ForeignKey, create_engine
+from sqlalchemy import ForeignKey, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column, sessionmaker
 
 from vaultlayer import (
@@ -20,6 +20,7 @@ from vaultlayer import (
     Equality,
     PersonalData,
     Prefix,
+    Principal,
     Substring,
     Vault,
     Words,
@@ -97,7 +98,7 @@ def test_many_values_may_be_indexed():
 SAME = {
     "email": [" ADA@Example.com", "ada@example.com"],
     "casefold": ["Straße  x", "STRASSE X", "strasse x "],
-    "digits": ["12-34", " 1234", "１２３４"],
+    "digits": ["12-34", " 1234", "\uff11\uff12\uff13\uff14"],
     "first:3": ["Adam", "ADA lovelace"],
     "phone:GB": ["020 7946 0000", "+44 20 7946 0000", "+44 (0)20 7946 0000", "0044 2079460000"],
     "date:year": [date(2000, 1, 1), date(2000, 12, 31)],
@@ -241,8 +242,6 @@ def test_an_index_declared_later_is_refused_until_it_is_made(tmp_path, bundle):
 
         return Thing
 
-    from vaultlayer import Principal
-
     engine = create_engine(f"sqlite:///{tmp_path}/later.db")
     with Vault.ephemeral(policies=bundle) as vault:
         sessions = sessionmaker(engine)
@@ -260,11 +259,13 @@ def test_an_index_declared_later_is_refused_until_it_is_made(tmp_path, bundle):
         with engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE thing ADD COLUMN word_bidx BLOB")
         wanted = later.word == "one"
-        from sqlalchemy import select
-
-        with sessions() as session, vault.access(service, purpose="provide_service"):
-            with pytest.raises(ConfigurationError, match="lacks rows"):
-                session.scalars(select(later).where(wanted)).all()
+        query = select(later).where(wanted)
+        with (
+            sessions() as session,
+            vault.access(service, purpose="provide_service"),
+            pytest.raises(ConfigurationError, match="lacks rows"),
+        ):
+            session.scalars(query).all()
         officer = Principal("olga", roles=["privacy_officer"])
         with vault.access(officer, purpose="legal_obligation"):
             assert vault.keys.reseal().ok

@@ -161,9 +161,8 @@ def test_candidates_are_opened_and_recorded(world):
 def test_who_may_not_read_gets_no_candidates(world):
     """Support sees birthdays masked, and may not search them: neither shows a birthday."""
     world.populate()
-    with world.acting("support", "customer_service") as session:
-        with pytest.raises(VaultLayerError):
-            session.scalars(select(world.Person).where(world.Person.born < date(1816, 1, 2))).all()
+    with world.acting("support", "customer_service") as session, pytest.raises(VaultLayerError):
+        session.scalars(select(world.Person).where(world.Person.born < date(1816, 1, 2))).all()
 
 
 def test_aliases_and_yield_per(world):

@@ -1,4 +1,4 @@
-"""A search is an action: decided, recorded with the number found, and it finds no objecting people."""
+"""A search is an action: decided, recorded with the number found, and finds nobody who objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terms follow their values: through updates, deletions, erasure, rotation, and a kind turned off."""
+"""Terms follow their values: updates, deletions, erasure, rotation, and an index turned off."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def dangling(world):
     for table, metadata in world.Base.metadata.tables.items():
         for column in metadata.c:
             if column.name.endswith(("_words", "_substring")):
-                numbers |= {bytes(v) for (v,) in world.sql(f"SELECT {column.name} FROM {table}") if v}
+                held = world.sql(f"SELECT {column.name} FROM {table}")
+                numbers |= {bytes(value) for (value,) in held if value}
     rows = world.sql("SELECT value_number FROM vaultlayer_term")
     return [bytes(number) for (number,) in rows if bytes(number) not in numbers]
 

@@ -116,8 +116,7 @@ class Resealing:
         changed: list[Change] = []
         with self._vault.key_connection(connection) as keys_on:
             keys = self._fetch(keys_on, placed, values)
-            if self._terms:
-                self._reindexing.look(connection, [row[last:] for row in rows])
+            self._reindexing.look(connection, [row[last:] for row in rows] if self._terms else ())
             if self._sample and self.tally.sampled < SAMPLE:
                 self._open_one(keys, placed, values)
             for row, place, sealed in zip(rows, placed, values, strict=True):
@@ -209,21 +208,18 @@ class Resealing:
         news: list[Any] = []
         for index, term in zip(self._indexes, terms, strict=True):
             news.append(None)
-            if opened[index.field] is None:
-                continue
-            self.tally.terms += 1
-            owner = place.tenant, place.subject
-            news[-1] = self._reindexing.fresh(connection, *owner, index, term, opened)
-            self.tally.stale_terms += news[-1] is not None
+            if opened[index.field] is not None:
+                owner = place.tenant, place.subject
+                news[-1] = self._reindexing.fresh(connection, *owner, index, term, opened)
+                self.tally.terms += 1
+                self.tally.stale_terms += news[-1] is not None
         return tuple(news)
 
     def _opened(self, keys: _Keys, place: _Place, field: Field, value: Any) -> bytes | None:
         """None: NULL, a person who is gone, or damaged."""
         key = keys.opened.get(value[3:19]) if value is not None else None
-        if key is None:
-            return None
         try:
-            return open_sealed(key.cipher, self._bound(place, field, value), value)
+            return open_sealed(key.cipher, self._bound(place, field, value), value) if key else None
         except VaultLayerError:
             self.tally.damaged += 1
             return None

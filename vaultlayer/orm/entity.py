@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Table
 
 SUBJECT_KEY = "subject_id"
-ENTITY = "vaultlayer.entity"
-_FIELD = "vaultlayer.field"
+ENTITY, _FIELD = "vaultlayer.entity", "vaultlayer.field"
 Keys = tuple[str, ...]  # of mapped attributes
 
 
@@ -27,9 +26,8 @@ class Entity:
     """A mapped class with personal fields.
 
     ``subject_key`` is the attribute that holds the row's subject (None: tenant-scoped),
-    ``link`` what leads a child to its subject's row: (foreign-key attributes, relationship
-    or None, the parent's entity, the parent's attributes the foreign key points at);
-    ``dependents`` are the entities whose rows lead through this one's.
+    ``link`` what leads a child to its subject's row, ``dependents`` are the entities whose rows
+    lead through this one's, ``groups`` the attributes that are written together.
     """
 
     __slots__ = (
@@ -45,7 +43,7 @@ class Entity:
         self.is_subject = not hasattr(cls, "__subject__")
         self.link: Link | None = None
         self.dependents: list[Entity] = []
-        self.groups: list[tuple[str, ...]] = []  # of attributes that are written together
+        self.groups: list[tuple[str, ...]] = []
         self.row_keys = () if self.is_subject else _keys(mapper, mapper.primary_key)
         self.tenant_key = _column_key(mapper, "__tenant__")
         self.region_key = _column_key(mapper, "__region__")
