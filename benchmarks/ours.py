@@ -48,10 +48,15 @@ class Vaulted(Contender):
 
     session_class = VaultedSession
 
-    def __init__(self, connect: Callable[[], Engine], policies: Path = POLICIES) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Engine],
+        policies: Path = POLICIES,
+        vault: Vault | None = None,
+    ) -> None:
         super().__init__(OURS, Person, connect)
         self.purpose = "provide_service"
-        self.vault = Vault.ephemeral(policies=policies)
+        self.vault = vault or Vault.ephemeral(policies=policies)
         self.vault.attach(VaultedSession)
         self.vault.create_tables(self.engine)
 

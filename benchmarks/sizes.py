@@ -22,13 +22,20 @@ class Sizes:
     calls: int
     starts: int
     peers_on: tuple[str, ...]
+    crowd_rounds: int
+    crowd_seconds: float
 
     def scaled_to(self, rows: int | None, rounds: int | None) -> Sizes:
         """The same with other rows or rounds, for trying the suite out."""
         sizes = self
         if rounds is not None:
             sizes = replace(
-                sizes, rounds=rounds, peer_rounds=rounds, curve_rounds=rounds, starts=rounds
+                sizes,
+                rounds=rounds,
+                peer_rounds=rounds,
+                curve_rounds=rounds,
+                starts=rounds,
+                crowd_rounds=rounds,
             )
         if rows is not None:
             sizes = replace(sizes, rows=rows, curve=(rows, 4 * rows), streamed=(rows, 4 * rows))
@@ -45,6 +52,8 @@ FULL = Sizes(
     calls=20_000,
     starts=15,
     peers_on=("SQLite", "PostgreSQL"),
+    crowd_rounds=5,
+    crowd_seconds=3.0,
 )
 SHORT = Sizes(
     rows=2_000,
@@ -56,4 +65,6 @@ SHORT = Sizes(
     calls=5_000,
     starts=5,
     peers_on=("SQLite",),
+    crowd_rounds=1,
+    crowd_seconds=1.5,
 )
