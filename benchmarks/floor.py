@@ -2,7 +2,7 @@
 
 The least that any Python code has to do which keeps a key for each person, binds a value to its
 place and notes each reading before it: load the row, find its key, decrypt with the place as
-associated data, write 20 bytes into a mapped file. What vaultlayer costs above it is its own.
+associated data, write 24 bytes into a mapped file. What vaultlayer costs above it is its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FLOOR = "the primitives alone"
 _MODEL = model("floor", LargeBinary)
 _PLACES = {name: f"vaultlayer-bench {name}".ljust(60).encode() for name in FIELDS}
-_NOTE = bytes(20)
+_NOTE = bytes(24)
 
 
 class Floor(Contender):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 class Sizes:
     """Rows and rounds. Peers are slow and no budget is near them, so they get fewer rounds.
 
-    ``streamed`` begins where the journal's segment (52,428 notes, four a row) has been full once:
+    ``streamed`` begins where the journal's segment (43,690 notes, four a row) has been full once:
     up to there the memory of an access grows with its notes, past it it must not.
     """
 

@@ -176,7 +176,7 @@ class Access(Deciding):
 
     def record(self, event: str, **fields: object) -> None:
         """Write an event of this access into the log now; AuditUnavailable when it can't be."""
-        told = self.journal._accesses[self._records()].context
+        told = self.journal.numbers.accesses[self._records()]
         self.vault.log.write(event, **told, **fields)
 
     def damaged(self, field: Field, ref: bytes = NO_REF) -> IntegrityError:

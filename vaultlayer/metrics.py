@@ -63,7 +63,7 @@ def _decisions(vault: Vault) -> Iterator[Figure]:
 
 
 def _journal(vault: Vault) -> Iterator[Figure]:
-    noting = (a for a in list(vault.journal._accesses.values()) if a.specs and a.closed_in is None)
+    noting = vault.journal.numbers.noting()
     opened = min((access.context["opened"] for access in noting), default="")
     lag = time.time() - datetime.fromisoformat(opened).timestamp() if opened else 0.0
     yield Figure(

@@ -156,8 +156,9 @@ def test_memory_of_closed_accesses_is_freed(small_segments, trail, refs):
         number, prefix = trail.reading("name")
         trail.journal.append_many(prefix, refs(3))
         trail.journal.close_access(number)
-    assert len(trail.journal._accesses) < 60
-    assert len(trail.journal._specs) < 60
+    assert len(trail.journal.numbers.known) < 60
+    assert len(trail.journal.numbers.accesses) < 60
+    assert len(trail.journal.numbers.kinds) == 1
 
 
 def test_a_closed_journal_refuses(trail, refs):

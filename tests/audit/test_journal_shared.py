@@ -75,7 +75,7 @@ def test_a_segment_being_logged_takes_no_more(small_segments, trail, refs, monke
 
     def write_all(events):
         with pytest.raises(ValueError, match="closed"):
-            segment.map[0:20] = bytes(20)
+            segment.map[0:24] = bytes(24)
         refused.append(True)
         real(events)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vaultlayer.audit.event import clip
 from vaultlayer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from vaultlayer.audit.segment import Segment
@@ -24,39 +24,45 @@ OUTCOMES = {
     "error": ("allow", "error"),
 }
 
-Kind = tuple[str, tuple[str, ...], str, str, str]  # entity, fields, action, outcome, reason
+ACCESS_BITS = 40  # of a slot's number; the rest is the kind's
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """Who does what with which fields, and what came of it."""
+class Kind(NamedTuple):
+    """What is done with which fields, and what came of it: the same for many accesses."""
 
-    number: int
-    access: int
-    context: Mapping[str, Any]
     entity: str
     fields: tuple[str, ...]
     action: str
     outcome: str
     reason: str
 
-    @classmethod
-    def of(cls, number: int, access: Access, kind: Kind) -> Spec:
-        """A new spec of an access; its names are bounded like all texts in the log."""
-        entity, fields, action, outcome, reason = kind
-        if outcome not in OUTCOMES:
+    def clipped(self) -> Kind:
+        """With its names bounded, like all texts in the log."""
+        if self.outcome not in OUTCOMES:
             raise ConfigurationError("an outcome is allow, mask, deny or error")
-        names = tuple(clip(name) for name in fields)
-        told = clip(entity), names, clip(action), outcome, clip(reason)
-        return cls(number, access.number, access.context, *told)
+        names = tuple([clip(name) for name in self.fields])
+        return Kind(clip(self.entity), names, clip(self.action), self.outcome, clip(self.reason))
+
+    def line(self, number: int) -> dict[str, Any]:
+        """What defines it in a journal's file."""
+        return {"kind": number, **self._asdict()}
+
+
+class Spec(NamedTuple):
+    """Who does what with which fields, and what came of it."""
+
+    access: int
+    context: Mapping[str, Any]
+    kind: Kind
 
     def event(self) -> dict[str, Any]:
         """What all events about this spec's slots say alike; the fields come later."""
-        decision, outcome = OUTCOMES[self.outcome]
-        told = {"event": self.action, "decision": decision, "outcome": outcome}
-        told["entity"] = self.entity
-        if self.reason:
-            told["reason_code"] = self.reason
+        kind = self.kind
+        decision, outcome = OUTCOMES[kind.outcome]
+        told = {"event": kind.action, "decision": decision, "outcome": outcome}
+        told["entity"] = kind.entity
+        if kind.reason:
+            told["reason_code"] = kind.reason
         return {**self.context, **told}
 
 
@@ -68,50 +74,53 @@ class Access:
     context: dict[str, Any]
     segment: Segment | None  # the one it opened in, and the byte from which its slots can be
     start: int
-    specs: dict[Kind, Spec] = field(default_factory=dict)
+    prefixes: dict[Kind, bytes] = field(default_factory=dict)  # of its kinds of notes so far
     closed_in: int | None = None  # the segment's number
 
     @classmethod
     def begin(cls, number: int, context: dict[str, Any], segment: Segment | None) -> Access:
         return cls(number, context, segment, segment.position() if segment else 0)
 
-    def definitions(self) -> Iterator[dict[str, Any]]:
-        """The lines that define all its specs so far."""
-        for place, spec in enumerate(self.specs.values()):
-            yield definition(spec, first=place == 0)
+    @property
+    def notes(self) -> bool:
+        """Whether it is open and something may be noted for it already."""
+        return self.closed_in is None and bool(self.prefixes)
+
+    @property
+    def mark(self) -> bytes:
+        """What its slots' numbers begin with."""
+        return self.number.to_bytes(ACCESS_BITS // 8, "little")
+
+    def line(self) -> dict[str, Any]:
+        """What defines it in a journal's file."""
+        return {"access": self.number, "context": self.context}
 
 
-def definitions_of(accesses: Iterable[Access]) -> Iterator[dict[str, Any]]:
-    """What a new segment's file begins with: the specs of those accesses that are open."""
-    for access in accesses:
-        if access.closed_in is None:
-            yield from access.definitions()
+class Definitions:
+    """The kinds and accesses that a journal's slots name by number."""
+
+    def __init__(self) -> None:
+        self.accesses: dict[int, Mapping[str, Any]] = {}  # the contexts
+        self.kinds: dict[int, Kind] = {}
+
+    def get(self, number: int) -> Spec | None:
+        """The spec that a slot's number stands for; None when it isn't known."""
+        access, kind = number & ((1 << ACCESS_BITS) - 1), self.kinds.get(number >> ACCESS_BITS)
+        context = self.accesses.get(access)
+        return Spec(access, context, kind) if context is not None and kind is not None else None
 
 
-def definition(spec: Spec, *, first: bool) -> dict[str, Any]:
-    """The line that defines a spec; the first of an access carries the context for all."""
-    line = {
-        "spec": spec.number,
-        "access": spec.access,
-        "entity": spec.entity,
-        "fields": list(spec.fields),
-        "action": spec.action,
-        "outcome": spec.outcome,
-        "reason": spec.reason,
-    }
-    return {**line, "context": spec.context} if first else line
-
-
-def read_definitions(path: Path) -> dict[int, Spec]:
-    """The specs a journal's file defines, by number; a line that is not whole defines none."""
-    contexts: dict[int, Mapping[str, Any]] = {}
-    specs: dict[int, Spec] = {}
+def read_definitions(path: Path) -> Definitions:
+    """What a journal's file defines; a line that is not whole defines nothing."""
+    definitions = Definitions()
     for line in path.read_bytes().split(b"\n") if path.exists() else ():
         try:
             told = json.loads(line)
-            context = contexts.setdefault(told["access"], told.pop("context", None))
-            number, fields = told.pop("spec"), tuple(told.pop("fields"))
-            specs[number] = Spec(number=number, fields=fields, context={**context}, **told)
+            if "access" in told:
+                definitions.accesses[told["access"]] = {**told["context"]}
+            else:
+                number, fields = told.pop("kind"), tuple(told.pop("fields"))
+                definitions.kinds[number] = Kind(fields=fields, **told)
         except (ValueError, TypeError, KeyError, AttributeError):
             continue  # cut off by a full disk or a power cut: nothing was noted under it
-    return specs
+    return definitions

@@ -55,7 +55,7 @@ class File:
 
     def __init__(self, path: Path, flags: int) -> None:
         self.descriptor = -1
-        self._path = path
+        self._path = os.fspath(path)
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
         status = os.fstat(self.descriptor)
         self._identity = status.st_dev, status.st_ino

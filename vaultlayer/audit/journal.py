@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from itertools import count
 from typing import TYPE_CHECKING
 
-from vaultlayer.audit.definitions import Access, Kind, Spec, definition, definitions_of
+from vaultlayer.audit.definitions import Access, Kind
 from vaultlayer.audit.event import access_context, timestamp
 from vaultlayer.audit.files import Durability, Guard, at_exit_and_fork, folder, unavailable
+from vaultlayer.audit.numbers import Numbers
 from vaultlayer.audit.segment import Segment, misuse
 from vaultlayer.audit.tell import tell_access, tell_segment
 from vaultlayer.errors import AuditUnavailable, ConfigurationError
@@ -44,9 +44,7 @@ class Journal:
         self._folder = folder(directory, "journal")
         self._power = durability == "power"
         self._log = log
-        self._accesses: dict[int, Access] = {}
-        self._specs: dict[int, Spec] = {}
-        self._numbers = count(1)
+        self.numbers = Numbers()
         self._closed = False
         self._segment: Segment | None = None
         self._full: list[Segment] = []  # left behind by the current one, not in the log yet
@@ -58,12 +56,12 @@ class Journal:
     def open_access(self, context: Mapping[str, object]) -> int:
         """Begin an access and return its number; for ``context`` see ``event.access_context``."""
         self._log.check()
-        number = next(self._numbers)
+        number = self.numbers.next_access()
         told = access_context(context)
         told["access"] = f"{self._shard}.{number}"
         told["opened"] = timestamp(time.time())
         self._log.announce(told)
-        self._accesses[number] = Access.begin(number, told, self._segment)
+        self.numbers.begin(number, told, self._segment)
         return number
 
     def spec(
@@ -75,20 +73,19 @@ class Journal:
         outcome: str,
         reason: str = "",
     ) -> bytes:
-        """Define a kind of note and return its 4-byte prefix; in the kernel on return.
+        """Define a kind of note and return its 8-byte prefix; in the kernel on return.
 
         :param action: ``read``, ``write``, ``search``, ...; the event's name.
         :param outcome: ``allow``, ``mask`` or ``deny``.
         :param reason: a stable code. The same arguments give the same prefix.
         """
-        kind = entity, tuple(fields), action, outcome, reason
-        opened = self._accesses.get(access)
+        kind = Kind(entity, tuple(fields), action, outcome, reason)
+        opened = self.numbers.known.get(access)
         if opened is None or opened.closed_in is not None:
             raise ConfigurationError(
                 "this access is not open", hint="read within the block of vault.access()"
             )
-        spec = opened.specs.get(kind) or self._define(opened, kind)
-        return spec.number.to_bytes(4, "little")
+        return opened.prefixes.get(kind) or self._define(opened, kind)
 
     def append(self, prefix: bytes, ref: bytes) -> None:
         """Note one touch."""
@@ -122,17 +119,17 @@ class Journal:
         When the log can't take them (``AuditUnavailable``) they stay in the journal, to be
         logged with their segment or by ``recover``.
         """
-        opened = self._accesses.get(access)
+        opened = self.numbers.known.get(access)
         if opened is None or opened.closed_in is not None:
             return
         opened.closed_in = self._segment.number if self._segment else 0
-        if not opened.specs:
-            self._accesses.pop(access, None)
+        if not opened.prefixes:
+            self.numbers.drop(opened)
             return
         with self._settling:
             self._log_full()
             if self._segment is not None:
-                tell_access(self._log, opened, self._segment)
+                tell_access(self._log, opened, self._segment, self.numbers)
         self._log.sinks.settle()
 
     def close(self) -> None:
@@ -175,18 +172,15 @@ class Journal:
         self._segment, self._full, self._shard = None, [], ""
         self._changing, self._settling, self.put = Guard(), Guard(), _no_segment
 
-    def _define(self, access: Access, kind: Kind) -> Spec:
+    def _define(self, access: Access, kind: Kind) -> bytes:
         while (segment := self._segment) is None or not segment.usable:
             self._roll(segment)
         with self._changing:
-            if (known := access.specs.get(kind)) is not None:  # another thread was first
+            if (known := access.prefixes.get(kind)) is not None:  # another thread was first
                 return known
             if self._segment is None:
                 raise unavailable(_CLOSED)
-            spec = Spec.of(next(self._numbers), access, kind)
-            self._segment.define([definition(spec, first=not access.specs)])
-            self._specs[spec.number] = access.specs[kind] = spec
-            return spec
+            return self.numbers.define(access, kind, self._segment)
 
     def _use(self, segment: Segment) -> None:
         """Make ``segment`` the current one."""
@@ -213,8 +207,10 @@ class Journal:
     def _begin_segment(self, shard: str) -> None:
         spent, self._shard = self._segment, shard
         number = spent.number + 1 if spent else 0
-        lines = definitions_of(list(self._accesses.values()))
-        self._use(Segment(self._folder, shard, number, lines, power=self._power))
+        lines, kinds = self.numbers.redefine()
+        segment = Segment(self._folder, shard, number, lines, power=self._power)
+        segment.kinds.update(kinds)
+        self._use(segment)
         if spent:
             self._full.append(spent)
 
@@ -225,18 +221,10 @@ class Journal:
     def _log_full(self) -> None:
         while self._full:
             segment = self._full[0]
-            tell_segment(self._log, segment, self._specs)
+            tell_segment(self._log, segment, self.numbers)
             self._full.pop(0)
-            self._forget(segment.number)
+            self.numbers.forget(segment.number)
             segment.delete()
-
-    def _forget(self, logged: int) -> None:
-        """Drop accesses closed before the segment just logged; it had their last notes."""
-        for access in list(self._accesses.values()):
-            if access.closed_in is not None and access.closed_in < logged:
-                self._accesses.pop(access.number, None)
-                for spec in list(access.specs.values()):
-                    self._specs.pop(spec.number, None)
 
 
 def _no_segment(_: bytes) -> None:
@@ -245,5 +233,5 @@ def _no_segment(_: bytes) -> None:
 
 def _check(prefix: bytes, refs: Sequence[bytes]) -> None:
     """Slots have no separators: one of another length would garble all that follow."""
-    if len(prefix) != 4 or {*map(type, refs)} - {bytes} or {*map(len, refs)} - {16}:
+    if len(prefix) != 8 or {*map(type, refs)} - {bytes} or {*map(len, refs)} - {16}:
         raise misuse()

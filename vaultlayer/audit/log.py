@@ -105,7 +105,7 @@ class Log:
         """
         self.sinks.check()
         with self._guard:
-            self._start()
+            self._start().begin()
             return self._next.name if self._next else self.shard
 
     def check(self) -> None:
@@ -207,7 +207,6 @@ class Log:
         self._refuse_if_failed()
         if self._shard is None:
             self._shard = self._create()
-        self._shard.begin()
         return self._shard
 
     def _create(self) -> Shard:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer.audit.definitions import Spec, read_definitions
+from vaultlayer.audit.definitions import Definitions, read_definitions
 from vaultlayer.audit.files import folder, lines_backwards, unavailable
 from vaultlayer.audit.log import Log
 from vaultlayer.audit.slots import SLOT, events_of, refs_by_spec, texts
@@ -96,13 +96,13 @@ def _is_close(line: bytes) -> bool:
 
 def _recover_segment(log: Log, number: int, paths: list[Path]) -> int:
     definitions, slots_path = (paths[0].with_suffix(suffix) for suffix in (".jsonl", ".slots"))
-    specs = read_definitions(definitions)
+    known = read_definitions(definitions)
     slots = bytearray(slots_path.read_bytes() if slots_path.exists() else b"")
     del slots[len(slots) // SLOT.size * SLOT.size :]
-    _drop_logged(slots, specs, _logged(log.path, number))
+    _drop_logged(slots, known, _logged(log.path, number))
     place = {"shard": log.shard, "segment": number, "first": 0, "last": len(slots) // SLOT.size - 1}
     refs = refs_by_spec(bytes(slots))
-    events = [{**event, "recovered": True} for event in events_of(refs, specs, place)]
+    events = [{**event, "recovered": True} for event in events_of(refs, known.get, place)]
     if events:
         log.write_all(events)
     slots_path.unlink(missing_ok=True)
@@ -135,13 +135,13 @@ def _key(event: Mapping[str, Any], ref: str) -> tuple[object, ...]:
     return (*(event.get(name) for name in names), ref)
 
 
-def _drop_logged(slots: bytearray, specs: dict[int, Spec], logged: _Logged) -> None:
+def _drop_logged(slots: bytearray, known: Definitions, logged: _Logged) -> None:
     if not logged:
         return
     for index, (ref, number) in enumerate(SLOT.iter_unpack(bytes(slots))):
-        spec = specs.get(number)
+        spec = known.get(number)
         if spec is None:
             continue
         spans = logged.get(_key(spec.event(), texts([ref])[0]), ())
-        if any(a <= index <= b and fields.issuperset(spec.fields) for a, b, fields in spans):
+        if any(a <= index <= b and fields.issuperset(spec.kind.fields) for a, b, fields in spans):
             slots[index * SLOT.size : (index + 1) * SLOT.size] = bytes(SLOT.size)

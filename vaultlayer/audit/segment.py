@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 from contextlib import ExitStack, closing, suppress
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from vaultlayer.audit.event import canonical
@@ -14,10 +13,12 @@ from vaultlayer.audit.slots import SLOT
 from vaultlayer.errors import AuditUnavailable, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-SLOTS = 52_428  # 1 MiB of slots
+    from vaultlayer.audit.definitions import Kind
+
+SLOTS = 43_690  # 1 MiB of slots
 MAX_DEFINITIONS = 1 << 20  # bytes after which the journal moves on to a new segment
 
 
@@ -25,7 +26,7 @@ class Segment:
     """``<shard>.<number>.jsonl`` (definitions) and ``<shard>.<number>.slots``.
 
     The slots are mapped: their pages belong to the kernel, so what is in a slot outlives
-    the process. ``put`` fills the next slot (``log_ref`` 16 ‖ number 4 bytes) or several; it
+    the process. ``put`` fills the next slot (``log_ref`` 16 ‖ number 8 bytes) or several; it
     is the mapping's own ``write``, one C call, hence atomic among threads. It raises
     ``ValueError`` when there is no room for all of it, or the segment is retired.
     """
@@ -59,6 +60,7 @@ class Segment:
                 undo.pop_all()
         except (OSError, AuditUnavailable) as error:
             raise unavailable("the audit journal can't be extended", error) from error
+        self.kinds: set[Kind] = set()  # those defined in it
         self._full_at = self._definitions.size + MAX_DEFINITIONS
         self.put = self.map.write
 
@@ -111,20 +113,10 @@ class Segment:
             raise unavailable("the audit journal was cut off by someone else")
         return slots
 
-    def clear(self, start: int, slots: bytes, found: Iterable[int], mine: Container[int]) -> None:
-        """Zero the slots numbered ``mine`` among ``slots``, read at ``start``, all ``found``.
-
-        Others' slots, and those that were empty when ``slots`` was read, are left alone.
-        """
-        if all(number in mine for number in found):
-            self._slots.overwrite(bytes(len(slots)), start)
-            return
-        used = [number for _, number in SLOT.iter_unpack(slots)]
-        for my_own, run in groupby(used, mine.__contains__):
-            end = start + SLOT.size * sum(1 for _ in run)
-            if my_own:
-                self._slots.overwrite(bytes(end - start), start)
-            start = end
+    def clear(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Zero these ranges of bytes: their slots are told in the log."""
+        for start, end in runs:
+            self._slots.overwrite(bytes(end - start), start)
 
     def sync(self) -> None:
         """Put the slots on the disk; after a failure the segment takes no more.
@@ -165,4 +157,4 @@ class Segment:
 
 def misuse() -> ConfigurationError:
     """What is said of a note that no slot can hold."""
-    return ConfigurationError("a note is a 4-byte prefix of spec() and a 16-byte ref")
+    return ConfigurationError("a note is an 8-byte prefix of spec() and a 16-byte ref")

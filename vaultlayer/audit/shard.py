@@ -105,11 +105,16 @@ class Shard:
         """Write the ``open`` record, unless it is there."""
         self._settle()
         if not self.seq:
-            self.append([{"event": "open", "library": f"vaultlayer {__version__}"}])
+            self.append([])
 
     def append(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Record several events in one write: all of them, or none and ``AuditUnavailable``."""
+        """Record several events in one write: all of them, or none and ``AuditUnavailable``.
+
+        The first ones come after the ``open`` record.
+        """
         self._settle()
+        if not self.seq:
+            events = [{"event": "open", "library": f"vaultlayer {__version__}"}, *events]
         lines = _Lines(self.name, self.seq, self.prev)
         logger = _Logger(lines, [lines.stamp, lines.render], {})
         for event in events:

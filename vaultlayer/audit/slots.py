@@ -1,7 +1,8 @@
-"""From slots to events: what the journal notes in 20 bytes, told in full.
+"""From slots to events: what the journal notes in 24 bytes, told in full.
 
-A slot is ``log_ref`` 16 bytes ‖ spec number u32 LE. The number comes last, so that a slot
-whose number is not zero is a whole one; zero means unused, or told in the log already.
+A slot is ``log_ref`` 16 bytes ‖ number u64 LE: the access's in the lower 40 bits, above them the
+kind's. The number comes last, so that a slot whose number is not zero is a whole one; zero means
+unused, or told in the log already.
 """
 
 from __future__ import annotations
@@ -11,16 +12,42 @@ from collections import Counter
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from vaultlayer.audit.definitions import ACCESS_BITS
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from vaultlayer.audit.definitions import Spec
 
-SLOT = Struct("<16sI")
+SLOT = Struct("<16sQ")
 NO_REF = bytes(16)  # of a slot about no one person: a search, a row that is not stored yet
 REFS_PER_EVENT = 256  # keeps a line under about 8 KiB
 
 _PAD = bytes(2)
+
+
+def runs_of(slots: bytes, mark: bytes) -> list[tuple[int, int]]:
+    """Where the slots of one access are among others': ranges of bytes, in order.
+
+    ``mark`` is what their numbers begin with.
+    """
+    size, offset = SLOT.size, SLOT.size - 8
+    count = len(slots) // size
+    if all(slots[offset + n :: size] == mark[n : n + 1] * count for n in range(len(mark))):
+        return [(0, len(slots))] if slots else []  # nobody else noted anything meanwhile
+    runs = []
+    found = slots.find(mark, offset)
+    while found >= 0:
+        start = found - offset
+        if start % size:  # only looks like it, across two slots
+            found = slots.find(mark, found + 1)
+            continue
+        end = start + size
+        while slots.startswith(mark, end + offset):
+            end += size
+        runs.append((start, end))
+        found = slots.find(mark, end + offset)
+    return runs
 
 
 def refs_by_spec(slots: bytes) -> dict[int, list[bytes]]:
@@ -37,7 +64,9 @@ def refs_by_spec(slots: bytes) -> dict[int, list[bytes]]:
 
 
 def events_of(
-    refs: Mapping[int, list[bytes]], specs: Mapping[int, Spec], journal: Mapping[str, object]
+    refs: Mapping[int, list[bytes]],
+    spec_of: Callable[[int], Spec | None],
+    journal: Mapping[str, object],
 ) -> list[dict[str, Any]]:
     """The events that tell the same as slots with these refs by spec number.
 
@@ -49,13 +78,14 @@ def events_of(
     kinds: dict[tuple[object, ...], list[tuple[Spec, list[bytes]]]] = {}
     events: list[dict[str, Any]] = []
     for number, some in refs.items():
-        spec = specs.get(number)
+        spec = spec_of(number)
         if spec is not None:
-            apart = spec.fields if spec.action == "search" else ()  # about no one person: its
-            kind = (spec.access, spec.entity, spec.action, spec.outcome, spec.reason, apart)
-            kinds.setdefault(kind, []).append((spec, some))
+            entity, fields, *rest = spec.kind
+            apart = fields if spec.kind.action == "search" else ()  # about no one person: its
+            kinds.setdefault((spec.access, entity, apart, *rest), []).append((spec, some))
         elif number:
-            events += _parts({"event": "journal_damaged", "spec": number}, Counter(some), journal)
+            told = {"event": "journal_damaged", "spec": number >> ACCESS_BITS}
+            events += _parts(told, Counter(some), journal)
     for reads in kinds.values():
         shared = reads[0][0].event()
         for fields, counts in _by_field_set(reads):
@@ -101,13 +131,13 @@ def _columns(
     """
     columns: list[tuple[set[str], list[bytes], int]] = []
     for spec, refs in reads:
-        width = len(spec.fields)
+        width = len(spec.kind.fields)
         for place, (names, others, total) in enumerate(columns):
             if others == refs:
-                columns[place] = (names.union(spec.fields), refs, total + width)
+                columns[place] = (names.union(spec.kind.fields), refs, total + width)
                 break
         else:
-            columns.append((set(spec.fields), refs, width))
+            columns.append((set(spec.kind.fields), refs, width))
     return columns
 
 
