@@ -80,8 +80,8 @@ def events_of(
     for number, some in refs.items():
         spec = spec_of(number)
         if spec is not None:
-            entity, fields, *rest = spec.kind
-            apart = fields if spec.kind.action == "search" else ()  # about no one person: its
+            entity, names, *rest = spec.kind
+            apart = names if spec.kind.action == "search" else ()  # about no one person: its
             kinds.setdefault((spec.access, entity, apart, *rest), []).append((spec, some))
         elif number:
             told = {"event": "journal_damaged", "spec": number >> ACCESS_BITS}
