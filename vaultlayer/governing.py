@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, MetaData
 
     from vaultlayer.access.policies import Policies
     from vaultlayer.acting import Access
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log = logging.getLogger("vaultlayer.policy")
+
+
+def own_metadata() -> tuple[MetaData, ...]:
+    """The vault's own tables, all of them once ``vaultlayer.vault`` is imported."""
+    return ledgers.metadata, heads_database.metadata, amendments.metadata
 
 
 class Governing:
@@ -53,7 +58,7 @@ class Governing:
     def create_tables(self, bind: Engine | Connection, policies: Policies) -> None:
         """Create the vault's tables where they are missing, and settle what is enforced."""
         own = self._databases.apart(bind.engine) or bind
-        for each in (ledgers.metadata, heads_database.metadata, amendments.metadata):
+        for each in own_metadata():
             each.create_all(own)
         with own.begin() if isinstance(own, Engine) else nullcontext(own) as connection:
             self.settle(policies, connection)

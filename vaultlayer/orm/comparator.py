@@ -160,7 +160,7 @@ def _refused(op: Any, field: Any) -> UnsupportedQuery:
         else:
             hint = 'declare the field with search=Equality("exact") to look it up by value'
     elif "order" in name or name in ("asc", "desc", "nulls_first", "nulls_last"):
-        hint = "load the rows and sort what access.reveal() returns, or access.sorted(...)"
+        hint = "access.sorted(select(...), field, limit=...), or sort what access.reveal() returns"
     else:
         hint = (
             "a sealed column serves is_(None) and what its search= declares: == and in_ with "

@@ -83,7 +83,7 @@ class _Writing:
         self.statement = statement
         self.table = table
         self.fields = fields
-        self.entity: Entity = table.info[ENTITY]
+        self.entity: Entity = table.__dict__[ENTITY]
         self.acting = acting
         self.is_sealed = is_sealed
 

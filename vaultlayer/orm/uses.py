@@ -96,7 +96,8 @@ def _refuse_ordering(statement: Any) -> None:
         if (named and name in named) or _has_sealed(element):
             raise UnsupportedQuery(
                 "ORDER BY and GROUP BY can't use a sealed column: envelopes have no order",
-                hint="order by another column, or sort and group what access.reveal() returns",
+                hint="order by another column, or access.sorted(select(...), field, limit=...); "
+                "group what access.reveal() returns",
             )
 
 
