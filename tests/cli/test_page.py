@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultlayer.cli.page import Html, join, page, table, tag
+from vaultlayer.pages.page import Html, join, page, table, tag
 
 
 class _Reader(HTMLParser):

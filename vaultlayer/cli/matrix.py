@@ -23,8 +23,8 @@ from vaultlayer.cli.bundles import (
     snapshot_in,
 )
 from vaultlayer.cli.common import ConfigOption, JsonOption, print_json
-from vaultlayer.cli.page import Html, join, page, tag
 from vaultlayer.cli.shadow import shadow_note, tell_shadow
+from vaultlayer.pages.page import Html, join, page, tag
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -6,9 +6,9 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer.cli.charts import bars, columns
-from vaultlayer.cli.page import Html, page, table, tag
 from vaultlayer.cli.question_show import RECORD_HEAD, WHAT, figure, record_rows, when
+from vaultlayer.pages.charts import bars, columns
+from vaultlayer.pages.page import Html, page, table, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -17,11 +17,11 @@ from vaultlayer.cli.common import (
     print_json,
     write_page,
 )
-from vaultlayer.cli.page import page, table, tag
 from vaultlayer.cli.question_show import table as show_table
 from vaultlayer.cli.questions import open_vault
 from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.evidence import controls as evidence
+from vaultlayer.pages.page import page, table, tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import ceil, log10
 from typing import TYPE_CHECKING
 
-from vaultlayer.cli.page import Html, tag
+from vaultlayer.pages.page import Html, tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
