@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from vaultlayer.cli import audit, audit_upkeep, demo, init, keys, policy, questions, report, tail
+from vaultlayer.cli import (
+    audit,
+    audit_upkeep,
+    demo,
+    init,
+    keys,
+    policy,
+    questions,
+    report,
+    scan,
+    tail,
+)
 from vaultlayer.cli.common import exit_code, show_error
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.version import __version__
@@ -20,6 +31,7 @@ app = typer.Typer(
 )
 app.command("init")(init.init)
 app.command("demo")(demo.demo)
+app.command("scan")(scan.scan)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")

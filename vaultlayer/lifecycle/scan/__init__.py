@@ -1,0 +1,1 @@
+"""Finding the personal data in a database that knows nothing of vaultlayer yet."""
