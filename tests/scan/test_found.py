@@ -9,13 +9,14 @@ if TYPE_CHECKING:
 
     from vaultlayer.lifecycle.scan.scanning import Scan
 
+PEOPLE = ("Customer", "Employee")
 ADDRESS = ("Address", "City", "State", "Country", "PostalCode")
 CHINOOK = {
-    **{f"{t}.{c}": "contact.address" for t in ("Customer", "Employee") for c in ADDRESS},
+    **{f"{t}.{c}": "contact.address" for t in PEOPLE for c in ADDRESS},
     **{f"Invoice.Billing{c}": "contact.address" for c in ADDRESS},
-    **{f"{t}.{c}": "contact.phone" for t in ("Customer", "Employee") for c in ("Phone", "Fax")},
-    **{f"{t}.{c}": "identity.name" for t in ("Customer", "Employee") for c in ("FirstName", "LastName")},
-    **{f"{t}.Email": "contact.email" for t in ("Customer", "Employee")},
+    **{f"{t}.{c}": "contact.phone" for t in PEOPLE for c in ("Phone", "Fax")},
+    **{f"{t}.{c}Name": "identity.name" for t in PEOPLE for c in ("First", "Last")},
+    **{f"{t}.Email": "contact.email" for t in PEOPLE},
     "Employee.BirthDate": "identity.birth_date",
 }  # fmt: skip
 

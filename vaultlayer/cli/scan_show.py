@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from vaultlayer.cli.page import page, tag
-from vaultlayer.cli.page import table as html_table
 from vaultlayer.cli.question_show import printable, table
+from vaultlayer.pages.page import page, tag
+from vaultlayer.pages.page import table as html_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
