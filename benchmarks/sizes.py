@@ -24,6 +24,7 @@ class Sizes:
     peers_on: tuple[str, ...]
     crowd_rounds: int
     crowd_seconds: float
+    searched: int
 
     def scaled_to(self, rows: int | None, rounds: int | None) -> Sizes:
         """The same with other rows or rounds, for trying the suite out."""
@@ -39,6 +40,7 @@ class Sizes:
             )
         if rows is not None:
             sizes = replace(sizes, rows=rows, curve=(rows, 4 * rows), streamed=(rows, 4 * rows))
+            sizes = replace(sizes, searched=10 * rows)
         return sizes
 
 
@@ -54,6 +56,7 @@ FULL = Sizes(
     peers_on=("SQLite", "PostgreSQL"),
     crowd_rounds=5,
     crowd_seconds=3.0,
+    searched=1_000_000,
 )
 SHORT = Sizes(
     rows=2_000,
@@ -67,4 +70,5 @@ SHORT = Sizes(
     peers_on=("SQLite",),
     crowd_rounds=1,
     crowd_seconds=1.5,
+    searched=50_000,
 )

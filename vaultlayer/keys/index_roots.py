@@ -62,12 +62,24 @@ class IndexRoots:
         HMAC-SHA-256 of the index's name under the root: a KDF as in NIST SP 800-108r1, one
         block, so that no index key tells anything of another.
         """
+        ready = self.ready(tenant, entity, field, index)
+        if ready is not None:
+            return ready
         live = self._cached.get(tenant)
         if live is None or live.expires <= self._clock():
             live = self._load(connection, tenant)
         names = {"entity": entity.encode(), "field": field.encode(), "index": index.encode()}
         place = record_aad("index-key", **names)
-        return [hmac.digest(root.key, place, "sha256") for root in live.roots]
+        keys = [hmac.digest(root.key, place, "sha256") for root in live.roots]
+        live.derived[entity, field, index] = keys
+        return keys
+
+    def ready(self, tenant: str, entity: str, field: str, index: str) -> list[bytes] | None:
+        """The same where nothing has to be asked for: the keys are at hand."""
+        live = self._cached.get(tenant)
+        if live is None or live.expires <= self._clock():
+            return None
+        return live.derived.get((entity, field, index))
 
     def create(self, connection: Connection, tenant: str, epoch: int, state: str) -> None:
         """A new root's record, unless another transaction has made it."""

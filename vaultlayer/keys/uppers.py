@@ -58,8 +58,9 @@ class IndexRoot:
 class LiveRoots:
     """A tenant's index roots that aren't erased, the active one first."""
 
-    __slots__ = ("expires", "roots")
+    __slots__ = ("derived", "expires", "roots")
 
     def __init__(self, roots: list[IndexRoot], expires: float) -> None:
         self.roots = roots
         self.expires = expires
+        self.derived: dict[tuple[str, str, str], list[bytes]] = {}  # indexes' keys

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import configure_mappers
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement, Null
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    ClauseElement,
+    ColumnElement,
+    Null,
+)
+from sqlalchemy.sql.sqltypes import BOOLEANTYPE
 from sqlalchemy.types import TypeDecorator
 
 from vaultlayer.errors import UnsupportedQuery, VaultLayerError
@@ -97,7 +105,7 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
             return None
         from vaultlayer.search.blind_index import ask, searches
 
-        for each in given:
+        for each in given if op == "range" else ():
             if not isinstance(each, list | tuple | dict):
                 field.codec.encode(each)  # or it refuses the type
         index, question = ask(field, op, values)
@@ -117,8 +125,7 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
         """
         hidden = self.expr.table.c[index.key]
         if not index.kind.many:
-            bound = _bind(terms[0])
-            return hidden.not_in(bound) if negated else hidden.in_(bound)
+            return _among(hidden, _bind(terms[0]), negated)
         from vaultlayer.search.terms import table_of
 
         table = table_of(index)
@@ -130,7 +137,7 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
 
 def compound_condition(index: Any, column: Any, terms: SearchTerms) -> Any:
     """The condition on a compound's hidden column, beside its declaring field's."""
-    return column.table.c[index.key].in_(_bind(terms))
+    return _among(column.table.c[index.key], _bind(terms), negated=False)
 
 
 def _is_column(value: Any) -> bool:
@@ -138,10 +145,24 @@ def _is_column(value: Any) -> bool:
     return isinstance(column, ColumnElement) and not isinstance(column, BindParameter)
 
 
-def _bind(searched: SearchTerms) -> Any:
+@cache
+def _term_type() -> Any:
+    """One for all, so that SQLAlchemy looks only once how a database takes it."""
     from vaultlayer.orm.types import BlindIndexType
 
-    return bindparam(None, searched, type_=BlindIndexType(), expanding=True, unique=True)
+    return BlindIndexType()
+
+
+def _bind(searched: SearchTerms) -> Any:
+    return BindParameter(None, searched, type_=_term_type(), expanding=True, unique=True)
+
+
+def _among(hidden: Any, bound: Any, negated: bool) -> Any:
+    """``hidden.in_(bound)``, without SQLAlchemy's many questions about what it was given."""
+    ops = (operators.not_in_op, operators.in_op) if negated else (
+        operators.in_op, operators.not_in_op
+    )  # fmt: skip
+    return BinaryExpression(hidden, bound, ops[0], type_=BOOLEANTYPE, negate=ops[1])
 
 
 def _is_sql(value: Any) -> bool:

@@ -14,7 +14,6 @@ from sqlalchemy.sql.elements import BindParameter, BooleanClauseList, Grouping
 from sqlalchemy.sql.selectable import FromClause
 from sqlalchemy.sql.visitors import iterate
 
-from vaultlayer.access.grants import NO_REF
 from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm import batch, fetching
 from vaultlayer.orm.comparator import compound_condition
@@ -22,7 +21,7 @@ from vaultlayer.orm.conditions import Candidates, Pending, refuse_unchecked
 from vaultlayer.orm.entity import entity_of, fields_of_table
 from vaultlayer.orm.uses import criteria
 from vaultlayer.sealed import SearchTerms
-from vaultlayer.search.blind_index import searches, together
+from vaultlayer.search.blind_index import note, searches, together
 from vaultlayer.search.found import somebody_is_excepted
 from vaultlayer.search.kinds import Question
 
@@ -46,7 +45,8 @@ class Finding:
         self._candidates: list[Candidates] = []
         if any(isinstance(part, Candidates | Pending) for part in parts):
             self._rewrite()
-        self._fields = _searched(self.statement)
+            parts = _parts_of(self.statement)
+        self._fields = {part.value.index.field for part in parts if _is_term(part)}
         self._fields |= {each.field for each in self._candidates}
         self._entities = [
             (position, column._annotations.get("parententity"))
@@ -94,15 +94,13 @@ class Finding:
         self, access: Access, session: Session, selected: Sequence[Selected], rows: list[Any]
     ) -> list[Any]:
         """The rows of a chunk that may be handed out."""
-        with access.vault.key_connection(session) as keys_on:
-            excepted = somebody_is_excepted(access, keys_on)
-        if excepted and rows:
+        if somebody_is_excepted(access, session):
             rows = self._permitted(access, session, selected, rows)
         for position, each in self._checks:
             rows = _checked(access, position, each, rows)
-        for field in sorted(self._fields, key=lambda field: field.label):
+        for field in self._fields:
             found = access.spec(field.entity, (field.name,), "search", "allow", "found")
-            access.journal.append_many(found, [NO_REF] * len(rows))
+            note(access, found, len(rows))
         return rows
 
     def _permitted(
@@ -144,23 +142,19 @@ class Finding:
 
 def finding(statement: Any) -> Finding | None:
     """What is to be seen to of a SELECT; None where nothing is searched."""
-    parts = [part for each in criteria(statement) for part in iterate(each)]
-    return Finding(statement, parts) if any(map(_searches, parts)) else None
+    parts = _parts_of(statement)
+    for part in parts:
+        if _is_term(part) or isinstance(part, Candidates | Pending):
+            return Finding(statement, parts)
+    return None
 
 
-def _searches(part: Any) -> bool:
-    if isinstance(part, BindParameter):
-        return type(part.value) is SearchTerms
-    return isinstance(part, Candidates | Pending)
+def _parts_of(statement: Any) -> list[Any]:
+    return [part for each in criteria(statement) for part in iterate(each)]
 
 
-def _searched(statement: Any) -> set[Field]:
-    parts = [part for each in criteria(statement) for part in iterate(each)]
-    return {
-        part.value.index.field
-        for part in parts
-        if isinstance(part, BindParameter) and type(part.value) is SearchTerms
-    }
+def _is_term(part: Any) -> bool:
+    return isinstance(part, BindParameter) and type(part.value) is SearchTerms
 
 
 def _conjuncts(conditions: Iterable[Any]) -> Iterable[Any]:

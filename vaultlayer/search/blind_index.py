@@ -99,12 +99,20 @@ def hashed(searched: SearchTerms) -> list[bytes]:
     grant = access.grant(field, "search")
     if grant.denied or monotonic() >= access.deadline:
         grant = access.confirm(grant)
-    access.journal.append_many(grant.prefix, [NO_REF] * searched.noted)
+    note(access, grant.prefix, searched.noted)
     tenant = access.tenant if field.tenanted else ""
     keys = index_keys(access, connection, tenant, searched.index)
     terms = [term for key in keys for term in searched.index.terms(key, searched.payloads)]
     ask_about_found(access, connection, searched, terms)
     return terms
+
+
+def note(access: Access, prefix: bytes, times: int) -> None:
+    """Journal something about no one person, so many times."""
+    if times == 1:
+        access.journal.append(prefix, NO_REF)
+    else:
+        access.journal.append_many(prefix, [NO_REF] * times)
 
 
 def index_keys(

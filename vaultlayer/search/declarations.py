@@ -58,10 +58,16 @@ class Indexes:
         self, connection: Connection | None, tenant: str, index: Index, written_on: Any
     ) -> list[bytes]:
         """The 32-byte keys of a blind index; the first is the one to write with."""
+        field = index.field
+        if connection is not None and (connection.engine, index, written_on is not None) in (
+            self._sound
+        ):
+            ready = self._vault.keys.roots.ready(tenant, field.entity, field.name, index.name)
+            if ready is not None:
+                return ready
         with self._vault.key_connection(connection) as keys_on:
             data = written_on or connection or keys_on
             self._check(keys_on, data, index, written_on is not None)
-            field = index.field
             return self._vault.keys.index_keys(
                 keys_on, tenant, field.entity, field.name, index.name
             )
@@ -72,7 +78,7 @@ class Indexes:
 
     def _check(self, keys_on: Connection, data: Connection, index: Index, writing: bool) -> None:
         """ConfigurationError when what is stored was indexed otherwise than is declared now."""
-        known = (keys_on.engine.url, index, writing)
+        known = (keys_on.engine, index, writing)
         if known in self._sound:
             return
         made = list(keys_on.scalars(_OF, {"number": index.number}))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
 
     from vaultlayer.acting import Access
     from vaultlayer.sealed import SearchTerms
@@ -41,10 +42,11 @@ def left_out_later(they_are: bool) -> Iterator[None]:
         _LEFT_OUT.reset(token)
 
 
-def somebody_is_excepted(access: Access, keys_on: Connection) -> bool:
+def somebody_is_excepted(access: Access, using: Session | Connection) -> bool:
     """Whether there may be people who may not be touched for the access's purpose."""
     if access.people.otherwise is None:
-        access.meet(keys_on, ())
+        with access.vault.key_connection(using) as keys_on:
+            access.meet(keys_on, ())
     return access.people.otherwise != "" or any(access.people.known.values())
 
 
@@ -55,10 +57,10 @@ def ask_about_found(
     field = searched.index.field
     if _LEFT_OUT.get():
         return
+    if not somebody_is_excepted(access, connection):
+        return
     vault = access.vault
     with vault.key_connection(connection) as keys_on:
-        if not somebody_is_excepted(access, keys_on):
-            return
         rows = connection.execute(_found(searched, terms)).all()
         if len(rows) > MOST_LOOKED_AT:
             raise UnsupportedQuery(

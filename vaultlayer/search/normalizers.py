@@ -51,6 +51,8 @@ def _casefold(value: Any, _: str) -> str | None:
 
 
 def _digits(value: Any, _: str) -> str | None:
+    if value.isascii():
+        return "".join(filter(str.isdecimal, value)) or None
     digits = [unicodedata.digit(each, None) for each in value]
     return "".join(str(digit) for digit in digits if digit is not None) or None
 
@@ -84,6 +86,7 @@ class Named:
     """A normalizer with its argument. ``label`` is "name[:argument]/version"."""
 
     spec: str
+    argument: str
     label: str
     normalizer: Normalizer
 
@@ -93,7 +96,7 @@ class Named:
 
     def text(self, value: Any) -> str | None:
         """The value's one spelling; None for a value that the normalizer can't take."""
-        return self.normalizer.normalize(value, self.spec.partition(":")[2])
+        return self.normalizer.normalize(value, self.argument)
 
 
 @cache
@@ -107,7 +110,7 @@ def named(spec: str) -> Named:
             f"{spec!r} is no way to use the normalizer {name!r}",
             hint='e.g. "first:3", "date:year", "date:month-day"; the others take no argument',
         )
-    return Named(spec, f"{spec}/{found.version}", found)
+    return Named(spec, argument, f"{spec}/{found.version}", found)
 
 
 def _installed(name: str) -> Normalizer:

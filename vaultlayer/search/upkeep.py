@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,10 @@ class Upkeep:
         """Put the hidden columns of one row's encoded values into it."""
         for field, data in values.items():
             for index in field.indexes:
-                self._note(row, index, data, values)
+                if data is None:
+                    row.put(index.key, None)
+                else:
+                    self._note(row, index, data, values)
 
     def store(self) -> None:
         """Write what goes into tables of its own, and hold unique values apart."""
@@ -43,15 +47,15 @@ class Upkeep:
             insert_terms(self._connection, table, rows)
 
     def _note(
-        self, row: Row, index: Index, data: bytes | None, values: Mapping[Field, bytes | None]
+        self, row: Row, index: Index, data: bytes, values: Mapping[Field, bytes | None]
     ) -> None:
-        if isinstance(index.kind, Compound):
+        if type(index.kind) is Compound:
             payloads = together(index, {f.key: (f, data) for f, data in values.items()})
+            if payloads is None:
+                row.put(index.key, None)
+                return
         else:
-            payloads = index.stored(data) if data is not None else None
-        if payloads is None:
-            row.put(index.key, None)
-            return
+            payloads = index.kind.stored(index.field.codec, data)
         keys = self._keys.get((row.tenant, index))
         if keys is None:
             keys = index_keys(self._access, self._keys_on, row.tenant, index, self._connection)
@@ -63,8 +67,6 @@ class Upkeep:
                 index, row.tenant, row.subject, number, terms
             )
             return
-        # The others are those it may be stored under while index roots are exchanged.
-        terms = [term for key in keys for term in index.terms(key, payloads)]
-        row.put(index.key, terms[0])
-        if index.is_unique and len(terms) > 1:
-            self._unique[index].append(terms)
+        row.put(index.key, hmac.digest(keys[0], payloads[0], "sha256"))
+        if len(keys) > 1 and index.is_unique:  # the roots are being exchanged
+            self._unique[index].append([index.terms(key, payloads)[0] for key in keys])
