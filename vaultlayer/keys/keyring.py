@@ -18,6 +18,7 @@ from vaultlayer.keys import states, tables
 from vaultlayer.keys.cache import Flights, SubjectKeys
 from vaultlayer.keys.index_roots import IndexRoots
 from vaultlayer.keys.keks import Keks
+from vaultlayer.keys.many import Among
 from vaultlayer.keys.provider import Providers
 from vaultlayer.keys.records import (
     SubjectKey,
@@ -31,21 +32,26 @@ from vaultlayer.watch import EVERYTHING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from sqlalchemy import Dialect
+
     from vaultlayer.keys.provider import KeyProvider
+
+    _Locked = Callable[[Dialect, Select[Any]], Select[Any]]
 
 __all__ = ["Keys", "SubjectKey"]
 
-BATCH = 1000
 _PATIENCE = 2.0  # seconds to wait for a key that another thread is fetching
 _STATES = frozenset(states.STATES)
 
 _C = tables.subject_key.c
 RECORD = select(_C.state, _C.kek_id, _C.wrapped, _C.key_id, _C.tenant, _C.subject, _C.generation)
-_BY_ID = RECORD.where(_C.key_id.in_(bindparam("ids", expanding=True)))
-_BY_SUBJECT = RECORD.where(
-    _C.tenant == bindparam("tenant"),
-    _C.subject.in_(bindparam("subjects", expanding=True)),
-    _C.state.in_((states.ACTIVE, states.ERASED)),
+_BY_ID = Among(RECORD, _C.key_id, width=16)
+OF_SUBJECTS = Among(RECORD.where(_C.tenant == bindparam("tenant")), _C.subject)
+_IN_USE = Among(
+    RECORD.where(
+        _C.tenant == bindparam("tenant"), _C.state.in_((states.ACTIVE, states.ERASED))
+    ),
+    _C.subject,
 )
 
 
@@ -121,8 +127,7 @@ class Keys:
         wanted = sorted(set(subjects))  # one order for all, so that two writers can't deadlock
         for length in set(map(len, wanted)):
             subject_part(bytes(length))  # refuses what is no subject's id
-        look = tables.held(connection.dialect, _BY_SUBJECT)
-        found = {} if fresh else self._find_active(connection, tenant, wanted, look)
+        found = {} if fresh else self._find_active(connection, tenant, wanted, tables.held)
         missing = [subject for subject in wanted if subject not in found]
         if missing:
             found.update(self._create(connection, tenant, missing, region))
@@ -147,10 +152,8 @@ class Keys:
         return self.roots.index_keys(connection, tenant, entity, field, index)
 
     def _fetch(self, connection: Connection, key_ids: list[bytes]) -> dict[bytes, SubjectKey]:
-        rows: list[Any] = []
         forgotten = self._at_hand.forgotten
-        for start in range(0, len(key_ids), BATCH):
-            rows += connection.execute(_BY_ID, {"ids": key_ids[start : start + BATCH]}).all()
+        rows = _BY_ID.rows(connection, key_ids)
         found = self._open(connection, rows, forgotten)
         if len(rows) < len(key_ids):
             raise KeyUnavailable(
@@ -161,13 +164,10 @@ class Keys:
         return found
 
     def _find_active(
-        self, connection: Connection, tenant: str, subjects: list[bytes], statement: Select[Any]
+        self, connection: Connection, tenant: str, subjects: list[bytes], locked: _Locked
     ) -> dict[bytes, SubjectKey]:
-        rows: list[Any] = []
         forgotten = self._at_hand.forgotten
-        for start in range(0, len(subjects), BATCH):
-            batch = {"tenant": tenant, "subjects": subjects[start : start + BATCH]}
-            rows += connection.execute(statement, batch).all()
+        rows = _IN_USE.rows(connection, subjects, locked, tenant=tenant)
         if connection.dialect.name in tables.MYSQL:
             rows = self._hold(connection, [row.key_id for row in rows])
         replaced = {row.subject for row in rows if row.state == states.ACTIVE}
@@ -177,10 +177,7 @@ class Keys:
     def _hold(self, connection: Connection, key_ids: list[bytes]) -> list[Any]:
         """MySQL's way to what ``held`` does: a record at a time, since a SELECT that finds
         nothing would lock the gap, in which others make their keys."""
-        look = tables.as_of_now(connection.dialect, _BY_ID)
-        rows: list[Any] = []
-        for start in range(0, len(key_ids), BATCH):
-            rows += connection.execute(look, {"ids": key_ids[start : start + BATCH]}).all()
+        rows = _BY_ID.rows(connection, key_ids, tables.as_of_now)
         return [row for row in rows if row.state in (states.ACTIVE, states.ERASED)]
 
     def _create(
@@ -204,9 +201,7 @@ class Keys:
         }
         if tables.insert_subject_keys(connection, common, columns) == len(keys):
             return {key.subject: key for key in keys}
-        winners = self._find_active(
-            connection, tenant, subjects, tables.as_of_now(connection.dialect, _BY_SUBJECT)
-        )
+        winners = self._find_active(connection, tenant, subjects, tables.as_of_now)
         if len(winners) != len(subjects):
             raise tables.lost_race()
         return winners

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from vaultlayer.keys.many import byte_array
 from vaultlayer.keys.tables import MYSQL
 from vaultlayer.lifecycle.models import bare
 
@@ -151,8 +152,7 @@ class Rewriting:
             for key, olds, news in changes
         ]
         if connection.dialect.name == "postgresql":
-            kinds = [*[key.type for key in keys], *[sa.LargeBinary()] * (len(names) - len(keys))]
-            source: Any = _unnested(names, kinds)
+            source: Any = _unnested(names, [key.type for key in keys])
             parameters: Any = dict(zip(names, map(list, zip(*given, strict=True)), strict=True))
             new = {name: source.c[name] for name in names}
         else:
@@ -176,12 +176,17 @@ def _after(query: Select[Any], keys: Sequence[Any], last: tuple[Any, ...] | None
 
 
 def _unnested(names: Sequence[str], kinds: Sequence[Any]) -> Any:
-    """The parameters as a table: one array a column, whose rows PostgreSQL puts side by side."""
+    """The parameters as a table: one array a column, whose rows PostgreSQL puts side by side.
+
+    ``kinds``: the types of the first ones; the others are bytes.
+    """
     from sqlalchemy.dialects.postgresql import ARRAY
 
-    arrays = [
+    arrays: list[Any] = [
         sa.cast(sa.bindparam(name, type_=ARRAY(kind)), ARRAY(kind))
-        for name, kind in zip(names, kinds, strict=True)
+        for name, kind in zip(names, kinds, strict=False)
     ]
-    columns = [sa.column(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    arrays += [byte_array(name) for name in names[len(kinds) :]]
+    types = [*kinds, *[sa.LargeBinary()] * (len(names) - len(kinds))]
+    columns = [sa.column(name, kind) for name, kind in zip(names, types, strict=True)]
     return sa.func.unnest(*arrays).table_valued(*columns, name="d").render_derived()
