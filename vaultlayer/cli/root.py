@@ -12,6 +12,7 @@ from vaultlayer.cli import (
     audit,
     audit_upkeep,
     demo,
+    doctor,
     init,
     keys,
     policy,
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.command("demo")(demo.demo)
 app.command("scan")(scan.scan)
+app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")

@@ -40,18 +40,18 @@ def import_models(names: Iterable[str]) -> list[Any]:
     return found
 
 
+def declared(classes: Iterable[Any]) -> list[Entity]:
+    """The entities of some classes and of all mapped beside them; a base before its subclasses."""
+    found = [entity_of(mapper) for mapper in _mappers(classes)]
+    return [entity for entity in found if entity is not None]
+
+
 def entities(classes: Iterable[Any], connection: Connection) -> list[Entity]:
-    """The entities of some classes and of all mapped beside them, where their tables are there.
+    """Those of ``declared`` whose tables are there.
 
     A table that is there without all of its columns is refused: what isn't seen isn't erased.
     """
-    configure_mappers()
-    found: set[Mapper[Any]] = set()
-    for each in classes:
-        mapper = inspect(each, raiseerr=False)
-        registry = getattr(each, "registry", None) or getattr(mapper, "registry", None)
-        found.update(getattr(registry, "mappers", ()))
-    mappers = sorted(found, key=_depth)  # a base before its subclasses: its rows are all of them
+    mappers = _mappers(classes)
     seen = inspect(connection)
     tables: set[Any] = {mapper.local_table for mapper in mappers if entity_of(mapper) is not None}
     missing = {table for table in tables if not seen.has_table(table.name, schema=table.schema)}
@@ -65,6 +65,16 @@ def entities(classes: Iterable[Any], connection: Connection) -> list[Entity]:
             )
     there_are = [(entity_of(mapper), mapper.local_table) for mapper in mappers]
     return [entity for entity, table in there_are if entity is not None and table not in missing]
+
+
+def _mappers(classes: Iterable[Any]) -> list[Mapper[Any]]:
+    configure_mappers()
+    found: set[Mapper[Any]] = set()
+    for each in classes:
+        mapper = inspect(each, raiseerr=False)
+        registry = getattr(each, "registry", None) or getattr(mapper, "registry", None)
+        found.update(getattr(registry, "mappers", ()))
+    return sorted(found, key=_depth)  # a base before its subclasses: its rows are all of them
 
 
 def _depth(mapper: Mapper[Any]) -> tuple[int, str]:
