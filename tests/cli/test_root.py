@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from subprocess import CompletedProcess
 
-GROUPS = ["audit", "demo", "init", "keys", "policy", "report", "scan"]
+GROUPS = ["audit", "demo", "doctor", "init", "keys", "policy", "report", "scan"]
 
 
 @pytest.mark.smoke
