@@ -1,4 +1,4 @@
-"""The single steps: sealing, opening, journaling, deciding; and the bytes a value grows by."""
+"""The single steps: journaling, deciding; and the bytes a value grows by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from benchmarks.race import Race, Runner
 from benchmarks.verdicts import Measured, ratio
 from vaultlayer.access.bundle import read_bundle
 from vaultlayer.access.snapshot import Snapshot
-from vaultlayer.crypto.envelope import key_id_for, open_sealed, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,33 +48,6 @@ def test_loading_rules(benchmark: Any, report: Callable[..., None], tmp_path: Pa
     benchmark.pedantic(lambda: Snapshot(read_bundle(folder)), rounds=3, warmup_rounds=1)
     fastest = Measured(benchmark.stats.stats.min)
     report("loading rules", f"{MANY:,} rules, fastest round", fastest, "s", at_most=1.0)
-
-
-def test_seal_and_open(sizes: Sizes, race: Race, report: Callable[..., None]) -> None:
-    """What the envelope adds to the cipher itself."""
-    key = os.urandom(32)
-    cipher, key_id = AESGCM(key), key_id_for(key)
-    nonce, envelope = os.urandom(12), seal(cipher, key_id, PLACE, VALUE)
-    raw = nonce + cipher.encrypt(nonce, VALUE, PLACE)
-
-    def encrypt() -> bytes:
-        fresh = os.urandom(12)
-        return fresh + cipher.encrypt(fresh, VALUE, PLACE)
-
-    runners = [
-        Runner("seal", _repeat(lambda: seal(cipher, key_id, PLACE, VALUE), sizes.calls)),
-        Runner("AES-GCM encrypt", _repeat(encrypt, sizes.calls)),
-        Runner("open", _repeat(lambda: open_sealed(cipher, PLACE, envelope), sizes.calls)),
-        Runner(
-            "AES-GCM decrypt",
-            _repeat(lambda: cipher.decrypt(raw[:12], raw[12:], PLACE), sizes.calls),
-        ),
-    ]
-    sealing, encrypting, opening, decrypting = race(
-        runners, rounds=sizes.rounds, group="envelope"
-    ).values()
-    report("envelope", "seal : AES-GCM encrypt", ratio(sealing, encrypting))
-    report("envelope", "open : AES-GCM decrypt", ratio(opening, decrypting))
 
 
 def test_journal(sizes: Sizes, race: Race, report: Callable[..., None]) -> None:

@@ -61,6 +61,12 @@ def report(pytestconfig: pytest.Config) -> Callable[..., None]:
     return add
 
 
+@pytest.fixture
+def leave_out(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Notes what could not be measured, and why; it is told under the table."""
+    return pytestconfig.stash[_LEFT_OUT].append
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def store(request: pytest.FixtureRequest, sizes: Sizes) -> Iterator[Store]:
     """A database with every contender's table in it, made for these benchmarks."""
