@@ -25,6 +25,7 @@ class Sizes:
     crowd_rounds: int
     crowd_seconds: float
     searched: int
+    keys: int
 
     def scaled_to(self, rows: int | None, rounds: int | None) -> Sizes:
         """The same with other rows or rounds, for trying the suite out."""
@@ -57,6 +58,7 @@ FULL = Sizes(
     crowd_rounds=5,
     crowd_seconds=3.0,
     searched=1_000_000,
+    keys=1_000_000,
 )
 SHORT = Sizes(
     rows=2_000,
@@ -71,4 +73,5 @@ SHORT = Sizes(
     crowd_rounds=1,
     crowd_seconds=1.5,
     searched=50_000,
+    keys=100_000,
 )
