@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,10 +17,12 @@ from vaultlayer.errors import ConfigurationError, KeyErased, KeyUnavailable
 from vaultlayer.keys.states import ERASED
 from vaultlayer.keys.tables import subject_key
 from vaultlayer.privacy.honeytokens import Honeytokens
+from vaultlayer.privacy.ledger import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from vaultlayer.audit.check import Finding
     from vaultlayer.audit.query.index import Index
     from vaultlayer.audit.sinks.delivery import SinkState
     from vaultlayer.keys.keyring import SubjectKey
@@ -42,8 +45,20 @@ class Audit:
         self.progress: Callable[[int, int], None] = lambda *_: None
 
     def verify(self) -> Report:
-        """Check every shard of the log; ``.findings`` is empty when it is whole."""
-        return verify(self._vault.settings.audit_directory)
+        """Check every shard of the log, and the rows of the ledgers that it tells of.
+
+        ``.findings`` is empty when they are whole; a ledger's is under its table's name.
+        """
+        report = verify(self._vault.settings.audit_directory)
+        return dataclasses.replace(report, findings=[*report.findings, *self.verify_ledgers()])
+
+    def verify_ledgers(self) -> list[Finding]:
+        """What was done to consents, requests and notices in the database behind the log."""
+        directory, engine = self._vault.settings.audit_directory, self._vault.databases.own()[0]
+        if engine is None:
+            return []
+        with engine.connect() as connection:
+            return check(connection, directory, self._vault.tombstones.trail)
 
     def sinks(self) -> list[SinkState]:
         """How each sink beside the local log is doing, in the order of the settings."""

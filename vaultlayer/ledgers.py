@@ -1,9 +1,13 @@
 """The tables of what people said about their data, and of roles taken on for a while.
 
-They lie beside the keys (keys/tables.py), of whose kinds their columns are.
+They lie beside the keys (keys/tables.py), of whose kinds their columns are. Those in ``LEDGERS``
+only grow: each row has its number, and ``trail`` names the audit directory whose log tells of it
+with the row's digest (privacy/ledger.py).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import Column, Index, Integer, String, Table
 
@@ -11,6 +15,16 @@ from vaultlayer.keys import tables
 
 metadata = tables.metadata  # all of the vault's own beside the data
 MOST_WORDS = 255  # characters of a reason or verdict
+MOST_TOLD = 1000  # characters of what a person is told
+
+def _recorded() -> list[Column[Any]]:
+    """When, by whom, and where the log has it."""
+    return [
+        Column("recorded", tables._Seconds, nullable=False),
+        Column("recorded_by", String(255), nullable=False),
+        Column("trail", String(32), nullable=False),
+    ]
+
 
 standing = Table(
     "vaultlayer_standing",
@@ -19,15 +33,60 @@ standing = Table(
     Column("purpose", tables._Name, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 … for the two
     Column("tenant", tables._Name, nullable=False),
-    Column("state", String(12), nullable=False),
+    Column("said", String(12), nullable=False),
+    Column("state", String(12), nullable=False),  # since then
     Column("text_version", String(64), nullable=False),  # of what the person was shown
     Column("channel", String(64), nullable=False),
     Column("proof", String(255), nullable=False),
-    Column("recorded", tables._Seconds, nullable=False),
-    Column("recorded_by", String(255), nullable=False),
+    *_recorded(),
     Index("ix_vaultlayer_standing", "purpose", "state"),
     sqlite_with_rowid=False,  # one tree to search instead of two
 )
+
+# What people asked for (GDPR articles 15 to 22), and what became of it: a row for each step.
+request = Table(
+    "vaultlayer_request",
+    metadata,
+    Column("request_id", tables._Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", tables._Name, nullable=False),
+    Column("subject", tables._Id, nullable=False),  # as it was given: it may be nobody's
+    Column("kind", String(16), nullable=False),
+    Column("step", String(12), nullable=False),
+    Column("state", String(12), nullable=False),  # since then
+    Column("received", tables._Seconds, nullable=False),
+    Column("due", tables._Seconds, nullable=False),
+    Column("items", String(1024), nullable=False),  # refused ones, separated by spaces
+    Column("code", String(32), nullable=False),
+    Column("words", String(MOST_TOLD), nullable=False),  # what the person is told
+    Column("channel", String(64), nullable=False),
+    Column("proof", String(255), nullable=False),
+    Column("version", Integer, nullable=False),  # of the rules in force then
+    Column("policy", String(64), nullable=False),  # their digest
+    *_recorded(),
+    Index("ix_vaultlayer_request", "subject"),
+)
+
+# Which version of the notice each person has acknowledged, and how.
+notice_seen = Table(
+    "vaultlayer_notice_seen",
+    metadata,
+    Column("subject", tables._Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", tables._Name, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("channel", String(64), nullable=False),
+    *_recorded(),
+    Index("ix_vaultlayer_notice_seen", "version"),
+    sqlite_with_rowid=False,
+)
+
+# Append-only tables, and the events of the log that tell of their rows.
+LEDGERS = {
+    standing: ("consent", "restriction"),
+    request: ("request",),
+    notice_seen: ("notice",),
+}
 
 honeytoken = Table(
     "vaultlayer_honeytoken",

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from vaultlayer.access.words import Purpose
     from vaultlayer.keys.keyring import SubjectKey
 
-GRANTED, REFUSED, WITHDRAWN, OBJECTED = "granted", "refused", "withdrawn", "objected"
+ASKED, GRANTED, REFUSED, WITHDRAWN = "asked", "granted", "refused", "withdrawn"
+OBJECTED = "objected"
 RESTRICTED, FREE = "restricted", "free"
 ALL = ""  # every purpose
 

@@ -23,11 +23,11 @@ from vaultlayer.governing import Governing
 from vaultlayer.keys.provider import MemoryProvider, open_providers
 from vaultlayer.lifecycle.key_keeping import VaultKeys
 from vaultlayer.lifecycle.models import import_models
-from vaultlayer.lifecycle.subjects import Subjects
 from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
 from vaultlayer.privacy.consent import Consent
 from vaultlayer.privacy.elevation import Elevations
+from vaultlayer.privacy.subjects import Subjects
 from vaultlayer.search.declarations import Indexes
 from vaultlayer.settings import Settings, secret
 from vaultlayer.standing import Standing

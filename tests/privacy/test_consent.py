@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from vaultlayer import AccessDenied, ConfigurationError, NoAccess, Principal
 from vaultlayer.ledgers import standing
-from vaultlayer.privacy.consent import digest
+from vaultlayer.privacy.ledger import digest
 
 MONA = Principal("mona", ["marketer"])
 SAM = Principal("sam", ["support"])

@@ -96,6 +96,11 @@ class Notary:
         if lag > MAX_LAG:
             raise unavailable(f"the audit log wasn't signed for {lag:.0f} s", self._trouble)
 
+    def sign_now(self) -> None:
+        """Do a round at once, for who needs a signature over what was just written."""
+        with self._working:
+            self._round()
+
     def close(self) -> None:
         """Sign the shard to its end, once the log is closed; what can't be is left to others."""
         self._stop.set()

@@ -19,11 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from vaultlayer.access.grants import NO_REF
-from vaultlayer.crypto.envelope import OVERHEAD, PLAIN_HEADER
 from vaultlayer.errors import AccessDenied, ConfigurationError
 from vaultlayer.keys import tables
 from vaultlayer.keys.erasing import erase_keys
-from vaultlayer.lifecycle.models import bare, entities, fields_by_table, rows_of, shared_tables
+from vaultlayer.lifecycle.emptying import Held, holdings
+from vaultlayer.lifecycle.models import entities, fields_by_table, shared_tables
+from vaultlayer.lifecycle.receipt import certify
 from vaultlayer.lifecycle.tombstones import BEGUN, DONE, UNDONE, Erasure
 from vaultlayer.search.terms import forget_people
 from vaultlayer.watch import KEY
@@ -44,8 +45,9 @@ class Receipt:
     """What was destroyed, and until when backups may still hold it.
 
     ``keys``: generations of the person's key; ``values`` and ``terms``: sealed values and
-    blind-index terms that were taken out of rows. ``horizon``: the day from which no backup kept
-    by the rules of docs/keys.md brings anything back.
+    blind-index terms that were taken out of rows, by table in ``tables``. ``horizon``: the day
+    from which no backup kept by the rules of docs/keys.md brings anything back. ``document``: the
+    signed receipt (JSON, docs/rights.md); "" before the erasure's transaction has committed.
     """
 
     erasure_id: UUID
@@ -56,12 +58,9 @@ class Receipt:
     keys: int
     values: int
     terms: int
-
-
-@dataclass(slots=True)
-class _Counts:
-    values: int = 0
-    terms: int = 0
+    tenants: tuple[str, ...] = ()
+    tables: tuple[Held, ...] = ()
+    document: str = ""
 
 
 def erase(
@@ -87,31 +86,33 @@ def erase(
     destroyed: list[bytes] = []
     with _transaction(vault, session, erasures, destroyed) as connection:
         known = [e for e in entities(vault.known_models(), connection) if e.subject_key]
-        _authorize(access, connection, known, subject_id)
+        authorize(access, connection, known, subject_id)
         with vault.key_connection(connection) as keys_on:
             markers = []
             for erasure in erasures:
                 gone, marker = erase_keys(vault.keys, keys_on, erasure.tenant, subject)
                 destroyed.extend(gone)
                 markers.append(marker)
-            counts = _empty(connection, known, subject_id, access.tenant, markers[-1])
+            taken = _empty(connection, known, subject_id, access.tenant, markers[-1])
             owners = {erasure.tenant for erasure in erasures}
+            values, terms = sum(held.values for held in taken), sum(held.terms for held in taken)
             for shared in shared_tables(known):
-                counts.terms += forget_people(connection, shared, subject, owners)
+                terms += forget_people(connection, shared, subject, owners)
             horizon = datetime.fromtimestamp(at, UTC) + timedelta(vault.settings.horizon_days)
             access.record(
                 "subject_erased",
                 erasure=erasure_id.hex,
                 keys=len(destroyed),
-                values=counts.values,
-                terms=counts.terms,
+                values=values,
+                terms=terms,
                 horizon=horizon.date().isoformat(),
             )
             _keep(vault, keys_on, erasures)
-    return Receipt(
+    receipt = Receipt(
         erasure_id, subject_id, datetime.fromtimestamp(at, UTC), horizon, reason,
-        len(destroyed), counts.values, counts.terms,
+        len(destroyed), values, terms, tuple(sorted(owners)), tuple(taken),
     )  # fmt: skip
+    return receipt if session is not None else certify(vault, access, receipt)
 
 
 @contextmanager
@@ -155,7 +156,7 @@ def _once_ended(session: Session, ended: Any) -> None:
     event.listen(session, "after_rollback", lambda _: tell(UNDONE), once=True)
 
 
-def _authorize(
+def authorize(
     access: Access, connection: Connection, known: Sequence[Entity], subject_id: UUID
 ) -> None:
     """Decide and journal the erasing of each field; another tenant's person is refused."""
@@ -182,34 +183,16 @@ def _refuse_foreign(
 
 
 def _empty(
-    connection: Connection,
-    known: Sequence[Entity],
-    subject_id: UUID,
-    tenant: str,
-    key_id: bytes,
-) -> _Counts:
-    """Take the person's values and terms out of every row."""
-    counts, hollow = _Counts(), PLAIN_HEADER + key_id + bytes(OVERHEAD - 3 - 16 + 1)
-    for entity, table, fields in fields_by_table(known):
-        target = bare(table)
-        mine = rows_of(target, entity, table, subject_id)
-        own = entity.mapper.columns.get(entity.tenant_key) if entity.tenant_key else None
-        if own is not None and own.table is table:
-            mine = mine & (target.c[own.name] == tenant)
-        sealed = [target.c[field.column.name] for field in fields]
-        hidden = [table.c[index.key].name for field in fields for index in field.indexes]
-        terms = [target.c[name] for name in hidden]
-        found = connection.execute(
-            sa.select(*[sa.func.count(column) for column in (*sealed, *terms)]).where(mine)
-        ).one()
-        counts.values += sum(found[: len(sealed)])
-        counts.terms += sum(found[len(sealed) :])
-        empty: dict[str, Any] = {column.name: None for column in terms}
-        for field, column in zip(fields, sealed, strict=True):
-            empty[column.name] = None if field.column.nullable else hollow
-        if any(found):
-            connection.execute(sa.update(target).where(mine).values(empty))
-    return counts
+    connection: Connection, known: Sequence[Entity], subject_id: UUID, tenant: str, key_id: bytes
+) -> list[Held]:
+    """Take the person's values and terms out of every row; what there was, table by table."""
+    taken = []
+    for holding in holdings(known, subject_id, tenant):
+        held = holding.held(connection)
+        if held.values or held.terms:
+            holding.empty(connection, key_id)
+        taken.append(held)
+    return taken
 
 
 def _keep(vault: Vault, connection: Connection, erasures: Sequence[Erasure]) -> None:

@@ -14,13 +14,14 @@ from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
+    from vaultlayer.vault import Vault
 
 _K = tables.subject_key.c
 
@@ -47,6 +48,13 @@ def acting_for(
     return access
 
 
+def categories_of(vault: Vault, session: Session | None) -> tuple[str, ...]:
+    """The categories of the purpose that the access at hand acts for."""
+    access = acting(session)
+    known = vault.snapshot.bundle.purposes.get(access.purpose) if access is not None else None
+    return known.categories if known else ()
+
+
 def key_of(access: Access, connection: Connection, subject: bytes) -> SubjectKey:
     """The key of a person of the access's tenant, whose ``log_ref`` tells of them in the log.
 
@@ -64,6 +72,16 @@ def key_of(access: Access, connection: Connection, subject: bytes) -> SubjectKey
         )
     found: SubjectKey = access.vault.keys.fetch(connection, [bytes(key_id)])[bytes(key_id)]
     return found
+
+
+def check_texts(texts: Mapping[str, object], most: Mapping[str, int]) -> None:
+    """Refuse what is no text for the record, of at most so many characters."""
+    for name, text in texts.items():
+        if not isinstance(text, str) or len(text) > most[name] or not text.isprintable():
+            raise ConfigurationError(
+                f"{name} is not a text of at most {most[name]} characters",
+                hint="give a reference to it, not the thing itself",
+            )
 
 
 def ref_of(key: SubjectKey) -> str:

@@ -7,26 +7,24 @@ a digest of its row, so that a row changed afterwards is found.
 
 from __future__ import annotations
 
-import hashlib
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Connection, event, select
+from sqlalchemy import event, select
 
 from vaultlayer import standing as st
 from vaultlayer.access.words import OBJECTABLE
-from vaultlayer.audit.event import canonical, clip
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.keys import tables
 from vaultlayer.ledgers import standing
-from vaultlayer.privacy.acting import acting_for, key_of, ref_of
+from vaultlayer.privacy import ledger
+from vaultlayer.privacy.acting import acting_for, check_texts, key_of, ref_of
+from vaultlayer.privacy.only_for import erase_only_for
 from vaultlayer.watch import CONSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
+    from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
     from vaultlayer.access.words import Purpose
@@ -34,9 +32,13 @@ if TYPE_CHECKING:
     from vaultlayer.vault import Vault
 
 _SAID = {
-    "grant": st.GRANTED, "refuse": st.REFUSED, "withdraw": st.WITHDRAWN, "object": st.OBJECTED
+    "ask": st.ASKED, "grant": st.GRANTED, "refuse": st.REFUSED, "withdraw": st.WITHDRAWN,
+    "object": st.OBJECTED, "restrict": st.RESTRICTED, "lift": st.FREE,
 }  # fmt: skip
 _C = standing.c
+_TOLD = (
+    "purpose", "said", "state", "text_version", "channel", "proof", "recorded", "recorded_by"
+)  # fmt: skip
 _MOST = {"text_version": 64, "channel": 64, "proof": 255}
 
 
@@ -52,6 +54,10 @@ class Consent:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
+    def ask(self, subject_id: UUID, purpose: str, **how: Any) -> None:
+        """The person was asked, and shown this text. What they said before goes on counting."""
+        self._record("ask", subject_id, purpose, **how)
+
     def grant(self, subject_id: UUID, purpose: str, **how: Any) -> None:
         """The person agrees to the purpose; an earlier objection to it ends."""
         self._record("grant", subject_id, purpose, **how)
@@ -65,7 +71,10 @@ class Consent:
         self._record("withdraw", subject_id, purpose, **how)
 
     def object(self, subject_id: UUID, purpose: str, **how: Any) -> None:
-        """The person objects (GDPR article 21): what may go on without consent stops too."""
+        """The person objects (GDPR article 21): what may go on without consent stops too.
+
+        What is kept of them for this purpose alone, by its category, is erased with it.
+        """
         basis = self._purpose(purpose).basis
         if basis not in OBJECTABLE:
             raise ConfigurationError(
@@ -75,98 +84,30 @@ class Consent:
         self._record("object", subject_id, purpose, **how)
 
     def state(self, subject_id: UUID, purpose: str, *, session: Any = None) -> str:
-        """``granted``, ``refused``, ``withdrawn``, ``objected``, or "" for never asked."""
+        """``granted``, ``refused``, ``withdrawn``, ``objected``, ``asked``, or "" for none."""
         self._purpose(purpose)
-        with self._connection(session) as connection:
-            return _latest(connection, subject_id.bytes, purpose)[1]
-
-    def _record(
-        self,
-        said: str,
-        subject_id: UUID,
-        purpose: str,
-        *,
-        text_version: str = "",
-        channel: str = "",
-        proof: str = "",
-        session: Any = None,
-    ) -> None:
-        categories = self._purpose(purpose).categories
-        if not isinstance(subject_id, UUID):
-            raise ConfigurationError("a subject_id is a UUID", hint="give the row's subject_id")
-        how = {"text_version": text_version, "channel": channel, "proof": proof}
-        for name, text in how.items():
-            if not isinstance(text, str) or len(text) > _MOST[name] or not text.isprintable():
-                raise ConfigurationError(
-                    f"{name} is not a text of at most {_MOST[name]} characters",
-                    hint="give a reference to it, not the thing itself",
-                )
-        session = getattr(session, "sync_session", session)
-        access = acting_for(session, "administer", "consent", (purpose,), categories)
-        with self._connection(session) as connection:
-            row = self._add(access, connection, said, subject_id.bytes, purpose, how)
-        self._tell(session, row)
-
-    def _add(
-        self,
-        access: Access,
-        connection: Connection,
-        said: str,
-        subject: bytes,
-        purpose: str,
-        how: dict[str, str],
-    ) -> dict[str, Any]:
-        """Append the row, and tell of it in the log first."""
-        key = key_of(access, connection, subject)
-        before = _latest(connection, subject, purpose)
-        while True:
-            row = {
-                "subject": subject,
-                "purpose": purpose,
-                "number": before[0] + 1,
-                "tenant": key.tenant,
-                "state": _after(before[1], said),
-                **how,
-                "recorded": int(time.time()),
-                "recorded_by": clip(access.principal.sub, 255),
-            }
-            insert = tables.insert_if_absent(connection.dialect, standing).values(row)
-            if connection.execute(insert.execution_options(preserve_rowcount=True)).rowcount:
-                break
-            look = tables.as_of_now(connection.dialect, _history(subject, purpose))
-            before = _last(connection, look)  # another was first
-        access.record(
-            "consent",
-            refs=[ref_of(key)],
-            change=said,
-            about=purpose,
-            state=row["state"],
-            number=row["number"],
-            row=digest(row),
-            **{name: text for name, text in how.items() if text and name != "proof"},
+        latest = (
+            select(_C.state)
+            .where(_C.subject == subject_id.bytes, _C.purpose == purpose)
+            .order_by(_C.number.desc())
+            .limit(1)
         )
-        return row
+        with self._vault.key_connection(getattr(session, "sync_session", session)) as connection:
+            return str(connection.scalar(latest) or "")
 
-    def _tell(self, session: Session | None, row: dict[str, Any]) -> None:
-        """Have it count: here at once, in other processes as soon as they hear of it."""
-        vault, person = self._vault, row["subject"].hex()
-        if session is None:
-            vault.standing.note(row["subject"], row["purpose"], row["number"], row["state"])
-            vault.watch.publish(CONSENT, person)
-            return
-        vault.standing.forget()  # the session itself sees it before the commit
+    def history(self, subject_id: UUID, *, session: Any = None) -> list[dict[str, Any]]:
+        """All that was said for one person, oldest first: ``purpose`` ("" for a restriction),
+        ``said``, ``state`` since then, ``text_version``, ``channel``, ``proof``, ``recorded``
+        (Unix seconds) and ``recorded_by``."""
+        columns = [_C[name] for name in _TOLD]
+        mine = select(*columns).where(_C.subject == subject_id.bytes)
+        ordered = mine.order_by(_C.recorded, _C.purpose, _C.number)
+        with self._vault.key_connection(getattr(session, "sync_session", session)) as connection:
+            return [dict(row) for row in connection.execute(ordered).mappings()]
 
-        def ended(*_: Any) -> None:
-            vault.watch.publish(CONSENT, person)
-
-        for name in ("after_commit", "after_soft_rollback"):
-            event.listen(session, name, ended, once=True)
-
-    @contextmanager
-    def _connection(self, session: Any) -> Iterator[Connection]:
-        session = getattr(session, "sync_session", session)
-        with self._vault.key_connection(session) as connection:
-            yield connection
+    def _record(self, said: str, subject_id: UUID, purpose: str, **how: Any) -> None:
+        known = self._purpose(purpose)
+        say(self._vault, said, subject_id, purpose, known.categories, **how)
 
     def _purpose(self, name: str) -> Purpose:
         purposes = self._vault.snapshot.bundle.purposes
@@ -177,30 +118,78 @@ class Consent:
         return purposes[name]
 
 
-def digest(row: Mapping[str, Any]) -> str:
-    """SHA-256 of a row's canonical JSON, bytes in hexadecimal: what its event in the log holds."""
-    told = {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
-    return hashlib.sha256(canonical(told)).hexdigest()
+def say(
+    vault: Vault,
+    said: str,
+    subject_id: UUID,
+    purpose: str,
+    categories: Iterable[str],
+    *,
+    text_version: str = "",
+    channel: str = "",
+    proof: str = "",
+    session: Any = None,
+) -> None:
+    """Append what was said for a person of a purpose ("" for all), and have it count."""
+    if not isinstance(subject_id, UUID):
+        raise ConfigurationError("a subject_id is a UUID", hint="give the row's subject_id")
+    how = {"text_version": text_version, "channel": channel, "proof": proof}
+    check_texts(how, _MOST)
+    session = getattr(session, "sync_session", session)
+    what = "consent" if purpose else "restriction"
+    access = acting_for(session, "administer", what, (purpose,) if purpose else (), categories)
+    with vault.key_connection(session) as connection:
+        row = _add(access, connection, said, subject_id.bytes, purpose, how, session)
+    _have_it_count(vault, session, row)
+    if said == "object":
+        erase_only_for(vault, access, subject_id, purpose, session)
+
+
+def _add(
+    access: Access,
+    connection: Connection,
+    said: str,
+    subject: bytes,
+    purpose: str,
+    how: dict[str, str],
+    session: Session | None,
+) -> dict[str, Any]:
+    key = key_of(access, connection, subject)
+
+    def make(before: Mapping[str, Any] | None) -> dict[str, Any]:
+        state = _after(before["state"] if before else "", said)
+        return {"tenant": key.tenant, "said": said, "state": state, **how}
+
+    of = {"subject": subject, "purpose": purpose}
+    row = ledger.append(access, connection, standing, of, make)
+    told = {name: text for name, text in how.items() if text and name != "proof"}
+    name = "consent" if purpose else "restriction"
+    about = {"about": purpose} if purpose else {}
+    ledger.tell(
+        access, session, name, row,
+        refs=[ref_of(key)], change=said, state=row["state"], **about, **told,
+    )  # fmt: skip
+    return row
+
+
+def _have_it_count(vault: Vault, session: Session | None, row: dict[str, Any]) -> None:
+    """Here at once, in other processes as soon as they hear of it."""
+    person = row["subject"].hex()
+    if session is None:
+        vault.standing.note(row["subject"], row["purpose"], row["number"], row["state"])
+        vault.watch.publish(CONSENT, person)
+        return
+    vault.standing.forget()  # the session itself sees it before the commit
+
+    def ended(*_: Any) -> None:
+        vault.watch.publish(CONSENT, person)
+
+    for name in ("after_commit", "after_soft_rollback"):
+        event.listen(session, name, ended, once=True)
 
 
 def _after(state: str, said: str) -> str:
-    """An objection lasts until the person agrees to the purpose."""
+    """An objection lasts until the person agrees; being asked again changes nothing said."""
+    if said == "ask":
+        return state or st.ASKED
     return st.OBJECTED if state == st.OBJECTED and said != "grant" else _SAID[said]
-
-
-def _history(subject: bytes, purpose: str) -> Any:
-    return (
-        select(_C.number, _C.state)
-        .where(_C.subject == subject, _C.purpose == purpose)
-        .order_by(_C.number.desc())
-        .limit(1)
-    )
-
-
-def _latest(connection: Connection, subject: bytes, purpose: str) -> tuple[int, str]:
-    return _last(connection, _history(subject, purpose))
-
-
-def _last(connection: Connection, statement: Any) -> tuple[int, str]:
-    row = connection.execute(statement).first()
-    return (row.number, row.state) if row is not None else (0, "")

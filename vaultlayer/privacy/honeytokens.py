@@ -9,11 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import delete, select
 
-from vaultlayer.access.context import acting
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys import tables
 from vaultlayer.ledgers import honeytoken
-from vaultlayer.privacy.acting import acting_for, key_of, ref_of
+from vaultlayer.privacy.acting import acting_for, categories_of, key_of, ref_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,10 +70,7 @@ class Honeytokens:
         if not isinstance(subject_id, UUID):
             raise ConfigurationError("a subject_id is a UUID", hint="give the row's subject_id")
         session = getattr(session, "sync_session", session)
-        access = acting(session)
-        purposes = self._vault.snapshot.bundle.purposes
-        known = purposes.get(access.purpose) if access is not None else None
-        categories = known.categories if known else ()
+        categories = categories_of(self._vault, session)
         access = acting_for(session, "administer", "honeytoken", (change,), categories)
         with self._vault.key_connection(session) as connection:
             ref = ref_of(key_of(access, connection, subject_id.bytes))

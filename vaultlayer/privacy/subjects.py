@@ -7,11 +7,15 @@ from uuid import UUID
 
 from vaultlayer.access.context import acting, no_access
 from vaultlayer.lifecycle.erasure import Receipt, erase
+from vaultlayer.lifecycle.plan import Plan, plan
+from vaultlayer.lifecycle.receipt import certify
+from vaultlayer.privacy.acting import categories_of
+from vaultlayer.privacy.consent import say
 
 if TYPE_CHECKING:
     from vaultlayer.vault import Vault
 
-__all__ = ["Receipt", "Subjects"]
+__all__ = ["Plan", "Receipt", "Subjects"]
 
 
 class Subjects:
@@ -26,17 +30,59 @@ class Subjects:
         Needs an access whose role may ``erase`` every personal field of a person. Erasing
         somebody again is harmless. Rows stay, without what was personal; delete them as you like.
 
+        Everything is read back afterwards; what is found gone is signed (``receipt.document``).
+
         :param reason: why, in words, for the receipt; the access's own reason is what is logged.
         :param session: erase within this Session's transaction, which you commit; else in a
             transaction of its own. With asyncio:
             ``await s.run_sync(lambda s: vault.subjects.erase(..., session=s))``.
+            The receipt has no ``document`` then, until ``certify()`` after the commit.
         :raises AccessDenied: a field may not be erased, or the person is another tenant's.
+        :raises IntegrityError: it was done, and something could be read back: no receipt.
         """
         session = getattr(session, "sync_session", session)
         access = acting(session)
         if access is None:
             raise no_access("a person was to be erased")
         return erase(self._vault, access, subject_id, reason, session)
+
+    def certify(self, receipt: Receipt) -> Receipt:
+        """The signed receipt of an erasure whose transaction you have committed.
+
+        :raises IntegrityError: what was read back contradicts it; there is no receipt then.
+        """
+        access = acting(None)
+        if access is None:
+            raise no_access("an erasure was to be certified")
+        return certify(self._vault, access, receipt)
+
+    def plan(self, subject_id: UUID) -> Plan:
+        """What erasing this person would do, and what would stay; nothing is changed."""
+        access = acting(None)
+        if access is None:
+            raise no_access("an erasure was to be planned")
+        return plan(self._vault, access, subject_id)
+
+    def restrict(
+        self, subject_id: UUID, *, channel: str = "", proof: str = "", session: Any = None
+    ) -> None:
+        """Keep the person's data sealed for all but the purposes with ``despite_restriction``
+        (GDPR article 18), from the next decision on. Needs an access that may ``administer``
+        its purpose's categories."""
+        self._restrict("restrict", subject_id, channel, proof, session)
+
+    def lift_restriction(
+        self, subject_id: UUID, *, channel: str = "", proof: str = "", session: Any = None
+    ) -> None:
+        """End a restriction; tell the person before you do (article 18(3))."""
+        self._restrict("lift", subject_id, channel, proof, session)
+
+    def _restrict(
+        self, said: str, subject_id: UUID, channel: str, proof: str, session: Any
+    ) -> None:
+        categories = categories_of(self._vault, getattr(session, "sync_session", session))
+        how = {"channel": channel, "proof": proof, "session": session}
+        say(self._vault, said, subject_id, "", categories, **how)
 
     def replay(self, *, reason: str) -> list[Receipt]:
         """Erase again whoever a restored backup has brought back, and record it.

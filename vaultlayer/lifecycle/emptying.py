@@ -1,0 +1,111 @@
+"""What the tables hold of one person, field by field; and taking it out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from vaultlayer.crypto.envelope import OVERHEAD, PLAIN_HEADER
+from vaultlayer.lifecycle.models import bare, fields_by_table, rows_of
+from vaultlayer.search.terms import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from uuid import UUID
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one table holds of a person: how many ``rows``, sealed ``values`` and ``terms`` of
+    blind indexes; of which ``fields``, and in which index columns (``indexes``)."""
+
+    table: str
+    fields: tuple[str, ...]
+    indexes: tuple[str, ...]
+    rows: int
+    values: int
+    terms: int
+
+
+class Holding:
+    """One table's rows of a person, and the columns to be emptied."""
+
+    def __init__(
+        self, entity: Entity, table: Any, fields: Sequence[Field], subject_id: UUID, tenant: str
+    ) -> None:
+        self._target = bare(table)
+        self._table, self._fields = table, fields
+        mine = rows_of(self._target, entity, table, subject_id)
+        own = entity.mapper.columns.get(entity.tenant_key) if entity.tenant_key else None
+        if own is not None and own.table is table:
+            mine = mine & (self._target.c[own.name] == tenant)
+        self._mine: ColumnElement[bool] = mine
+        indexes = [index for field in fields for index in (*field.indexes, *field.compounds)]
+        hidden = [index for index in indexes if index.field.column.table is table]
+        self._indexes = [table.c[index.key].name for index in dict.fromkeys(hidden)]
+        self._many = [index for index in hidden if index.kind.many]
+
+    def held(self, connection: Connection, marker: bytes | None = None) -> Held:
+        """What is there now, values that are only an erased person's ``marker`` left out."""
+        target, hollow = self._target, envelope_of_nothing(marker) if marker else b""
+        counts: list[Any] = [sa.func.count()]
+        for field in self._fields:
+            column = target.c[field.column.name]
+            there = sa.func.count(column)
+            if hollow and not field.column.nullable:
+                there = sa.func.count(sa.case((column != sa.literal(hollow), 1)))
+            counts.append(there)
+        counts += [sa.func.count(target.c[name]) for name in self._indexes]
+        rows, *found = connection.execute(
+            sa.select(*counts).select_from(target).where(self._mine)
+        ).one()
+        split = len(self._fields)
+        return Held(
+            self._table.name,
+            tuple(field.label for field in self._fields),
+            tuple(self._indexes),
+            rows,
+            sum(found[:split]),
+            sum(found[split:]),
+        )
+
+    def empty(self, connection: Connection, key_id: bytes) -> None:
+        """Take the values and terms out. What must not be NULL becomes an envelope of nothing,
+        of the key ``key_id``, which opens it no more."""
+        empty: dict[str, Any] = dict.fromkeys(self._indexes)
+        for field in self._fields:
+            column = field.column
+            empty[column.name] = None if column.nullable else envelope_of_nothing(key_id)
+        connection.execute(sa.update(self._target).where(self._mine).values(empty))
+
+
+    def forget_terms(self, connection: Connection) -> None:
+        """Delete what these values are found by beside their table; before they are emptied."""
+        for index in self._many:
+            number = self._target.c[self._table.c[index.key].name]
+            shared, numbers = table_of(index), sa.select(number).where(self._mine)
+            connection.execute(sa.delete(shared).where(shared.c.value_number.in_(numbers)))
+
+
+def holdings(
+    known: Sequence[Entity],
+    subject_id: UUID,
+    tenant: str,
+    wanted: Callable[[Field], bool] = lambda _: True,
+) -> Iterator[Holding]:
+    """The tables in which a person may have something, or something of the ``wanted`` fields."""
+    for entity, table, fields in fields_by_table(known):
+        some = [field for field in fields if wanted(field)]
+        if some:
+            yield Holding(entity, table, some, subject_id, tenant)
+
+
+def envelope_of_nothing(key_id: bytes) -> bytes:
+    return PLAIN_HEADER + key_id + bytes(OVERHEAD - 3 - 16 + 1)
