@@ -169,6 +169,7 @@ def _with_consent(folder: Path) -> Path:
 
 def _granted(connection: Any) -> list[dict[str, Any]]:
     said = {"text_version": "", "channel": "", "proof": "", "recorded": 0, "recorded_by": ""}
-    row = {"purpose": ASKED, "number": 1, "tenant": "", "state": "granted", **said}
+    row = {"purpose": ASKED, "number": 1, "tenant": "", "said": "grant", "state": "granted"}
+    row |= {**said, "trail": ""}
     subjects = connection.scalars(select(Person.__table__.c.subject_id))
     return [{"subject": subject.bytes, **row} for subject in subjects]

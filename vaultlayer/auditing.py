@@ -58,7 +58,7 @@ class Audit:
         if engine is None:
             return []
         with engine.connect() as connection:
-            return check(connection, directory, self._vault.tombstones.trail)
+            return check(connection, directory)
 
     def sinks(self) -> list[SinkState]:
         """How each sink beside the local log is doing, in the order of the settings."""

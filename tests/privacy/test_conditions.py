@@ -6,11 +6,10 @@ import time
 from typing import ClassVar
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column, sessionmaker
 
 from vaultlayer import AccessDenied, Masked, PersonalData, PolicyError, Principal, personal
-from vaultlayer.ledgers import standing
 
 SAM = Principal("sam", ["support"])
 SHOP = Principal("shop", ["service"])
@@ -78,18 +77,11 @@ def test_rules_for_a_region_or_tenant_are_for_its_principals(shop):
 # Restriction
 
 
-def restrict(shop, person, state="restricted"):
-    with shop.engine.begin() as connection:
-        row = {"purpose": "", "number": 1, "tenant": "", "state": state}
-        said = {"text_version": "", "channel": "", "proof": "", "recorded": 0, "recorded_by": ""}
-        connection.execute(insert(standing), [{"subject": person.bytes, **row, **said}])
-    shop.vault.standing.forget()
-
-
 def test_restricted_data_serves_the_purposes_that_go_on_and_no_other(shop):
-    """Neither read nor written; the law's own purposes go on."""
+    """Neither read nor written; the law's own purposes go on; until the restriction is lifted."""
     first, _ = shop.populate(2)
-    restrict(shop, first)
+    with shop.access(OFFICER, "legal_obligation"):
+        shop.vault.subjects.restrict(first, channel="letter")
     assert shop.names(SAM, "customer_service") == ["restricted", "Ada 1"]
     assert shop.names(OFFICER, "legal_obligation") == ["Ada 0", "Ada 1"]
     with shop.reading(SHOP, "provide_service") as (_, buyers):
@@ -97,6 +89,13 @@ def test_restricted_data_serves_the_purposes_that_go_on_and_no_other(shop):
         with pytest.raises(AccessDenied) as refused:
             shop.Session.object_session(buyers[0]).flush()
         assert refused.value.reason == "restricted"
+    with pytest.raises(AccessDenied), shop.access(SHOP, "provide_service"):
+        shop.vault.subjects.lift_restriction(first)
+    with shop.access(OFFICER, "legal_obligation"):
+        shop.vault.subjects.lift_restriction(first)
+    assert shop.names(SAM, "customer_service") == ["Ada 0", "Ada 1"]
+    assert [each["change"] for each in shop.events("restriction")] == ["restrict", "lift"]
+    assert shop.vault.audit.verify().findings == []
 
 
 # Sign-in

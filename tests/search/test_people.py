@@ -78,9 +78,17 @@ def test_what_has_no_rows_to_leave_out_is_refused(marketing, way):
 def test_updates_and_deletes_by_a_search_are_held_to_it_too(marketing):
     world, ids = marketing
     row = {"subject": ids["ada"].bytes, "purpose": "", "number": 1, "tenant": ""}
-    row |= {"state": "restricted", "text_version": "", "channel": "", "proof": ""}
+    row |= {
+        "said": "restrict",
+        "state": "restricted",
+        "text_version": "",
+        "channel": "",
+        "proof": "",
+    }
     with world.engine.begin() as connection:
-        connection.execute(insert(standing), {**row, "recorded": 0, "recorded_by": "olga"})
+        connection.execute(
+            insert(standing), {**row, "recorded": 0, "recorded_by": "olga", "trail": ""}
+        )
     world.vault.standing.forget()
     p = world.Person
     with world.acting() as session:

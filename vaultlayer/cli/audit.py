@@ -12,7 +12,13 @@ from rich.progress import Progress
 from vaultlayer.audit.recover import recover as recover_directory
 from vaultlayer.audit.verify import Report
 from vaultlayer.audit.verify import verify as check_log
-from vaultlayer.cli.audit_options import DirectoryOption, KeyOption, audit_directory, trusted
+from vaultlayer.cli.audit_options import (
+    DirectoryOption,
+    KeyOption,
+    audit_directory,
+    ledgers,
+    trusted,
+)
 from vaultlayer.cli.common import FINDINGS, ConfigOption, JsonOption, print_json
 from vaultlayer.cli.question_show import table
 
@@ -31,6 +37,9 @@ def verify(
 ) -> None:
     """Check the log for edits, gaps, insertions, repetitions, cut ends and removed shards.
 
+    And the ledgers in the database (consents, requests, notices) for rows that aren't as the
+    log tells of them.
+
     The log's public keys and heads come from the database of the settings; or give the keys
     you pinned with --key, and nothing but the directory is read.
 
@@ -42,6 +51,8 @@ def verify(
         report = check_log(
             folder, known, heads, lambda names: progress.track(names, description="Verifying")
         )
+    if not (keys or offline or directory):
+        report = dataclasses.replace(report, findings=[*report.findings, *ledgers(config, folder)])
     if json_:
         told = dataclasses.asdict(report)
         print_json({"ok": not report.findings, **told, "limits": report.limits})

@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from vaultlayer.audit.heads import heads_at, place_of
 from vaultlayer.audit.note import VerifierKey
 from vaultlayer.audit.registry import origin_of
+from vaultlayer.cli.common import database_error
 from vaultlayer.errors import AuditUnavailable, ConfigurationError
+from vaultlayer.privacy.ledger import check
 from vaultlayer.settings import Settings
 
 if TYPE_CHECKING:
+    from vaultlayer.audit.check import Finding
     from vaultlayer.audit.heads import Head
 
 DirectoryOption = Annotated[
@@ -53,6 +58,20 @@ def trusted(
     except AuditUnavailable as error:
         typer.echo(f"Signatures aren't checked: {error.message}.", err=True)
         return [], []
+
+
+def ledgers(config: Path | None, folder: Path) -> list[Finding]:
+    """What is wrong with the ledgers in the database of the settings, where there is one."""
+    database = Settings.load(config).database
+    if database is None:
+        return []
+    try:
+        engine = create_engine(database, hide_parameters=True)
+        with engine.connect() as connection:
+            return check(connection, folder)
+    except (SQLAlchemyError, ImportError) as error:
+        typer.echo(f"The ledgers aren't checked: {database_error(error).message}.", err=True)
+        return []
 
 
 def _parse(text: str) -> list[VerifierKey]:

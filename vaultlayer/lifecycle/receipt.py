@@ -108,6 +108,9 @@ def _read_back(vault: Vault, connection: Connection, receipt: Receipt) -> list[s
             vault.keys.fetch(connection, [bytes(key_id)])
         except KeyErased:
             continue
+        except IntegrityError:
+            left.append("a key's record that was changed")
+            continue
         left.append(f"a key that is {state}")
     cached = [key for key in vault.keys.cached.values() if key.subject == subject]
     left += ["a key in this process's cache"] * len(cached)

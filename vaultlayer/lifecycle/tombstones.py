@@ -60,6 +60,15 @@ class Erasure:
         }
 
 
+def trail_of(directory: Path) -> str:
+    """The name of an audit directory; "" where it has none yet. Nothing is written."""
+    try:
+        with (directory / NAME).open("rb") as file:
+            return str(json.loads(file.readline())["trail"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 class Tombstones:
     """What an audit directory remembers of erasures."""
 

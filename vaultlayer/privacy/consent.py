@@ -137,7 +137,7 @@ def say(
     check_texts(how, _MOST)
     session = getattr(session, "sync_session", session)
     what = "consent" if purpose else "restriction"
-    access = acting_for(session, "administer", what, (purpose,) if purpose else (), categories)
+    access = acting_for(session, "administer", what, (purpose or what,), categories)
     with vault.key_connection(session) as connection:
         row = _add(access, connection, said, subject_id.bytes, purpose, how, session)
     _have_it_count(vault, session, row)

@@ -18,6 +18,7 @@ from vaultlayer.audit.event import canonical, clip
 from vaultlayer.audit.registry import read_registry
 from vaultlayer.keys import tables
 from vaultlayer.ledgers import LEDGERS
+from vaultlayer.lifecycle.tombstones import trail_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +94,7 @@ def digest(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(told)).hexdigest()
 
 
-def check(connection: Connection, directory: Path, trail: str) -> list[Finding]:
+def check(connection: Connection, directory: Path) -> list[Finding]:
     """What was done to the ledgers' rows since they were told of in the log of ``directory``.
 
     Memory grows by about 100 bytes a row. Rows of other audit directories are theirs to check,
@@ -108,6 +109,7 @@ def check(connection: Connection, directory: Path, trail: str) -> list[Finding]:
             leaves.setdefault(record["event"], {})[record["row"]] = (
                 f"record {record['seq']} of {record['shard']}"
             )
+    trail = trail_of(directory)
     pruned = any(record.get("event") == "pruned" for record in read_registry(directory))
     findings: list[Finding] = []
     for table, events in LEDGERS.items():
