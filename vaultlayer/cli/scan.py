@@ -22,8 +22,10 @@ from vaultlayer.cli.common import (
 )
 from vaultlayer.cli.init import starter_policies
 from vaultlayer.cli.models import tables_in
+from vaultlayer.cli.scan_indexes import show_indexes
 from vaultlayer.cli.scan_show import page_of, show
 from vaultlayer.errors import ConfigurationError
+from vaultlayer.lifecycle.index_plan import plan_plain, plan_sealed
 from vaultlayer.lifecycle.scan import reading
 from vaultlayer.lifecycle.scan.scanning import Scan
 from vaultlayer.lifecycle.scan.scanning import scan as scan_database
@@ -43,6 +45,9 @@ def scan(
     sample: Annotated[
         int, typer.Option(min=0, max=100_000, help="Rows of each table to look at; 0: names only.")
     ] = reading.SAMPLE,
+    indexes: Annotated[
+        bool, typer.Option("--indexes", help="Count values, and say which blind index fits.")
+    ] = False,
     policies: PoliciesOption = None,
     html: HtmlOption = None,
     config: ConfigOption = None,
@@ -55,6 +60,9 @@ def scan(
     in the database of [vault] database, where there are settings.
     """
     bundle, database = _policies(config, policies)
+    if indexes:
+        scan_indexes(target, sample, bundle, database, json_)
+        return
     answer = _scanned(target, sample, bundle, database).as_json()
     if html is not None:
         write_page(html, page_of(answer))
@@ -82,6 +90,24 @@ def _scanned(target: str, sample: int, bundle: Bundle | None, database: str | No
             )
     except (SQLAlchemyError, ImportError) as error:
         raise database_error(error) from None
+
+
+def scan_indexes(
+    target: str, sample: int, bundle: Bundle | None, database: str | None, json_: bool
+) -> None:
+    """Which index fits each likely personal column, and what those of a module's models tell."""
+    found = _scanned(target, sample, bundle, database)
+    try:
+        engine = reading.engine_for(target if "://" in target else database or "")
+        plain = [each.column for each in found.findings if not each.from_json]
+        sealed = [] if "://" in target else tables_in(target)
+        planned = [*plan_sealed(engine, sealed), *plan_plain(engine, plain)]
+    except (SQLAlchemyError, ImportError) as error:
+        raise database_error(error) from None
+    if json_:
+        print_json({"indexes": [each.as_json() for each in planned]})
+    else:
+        show_indexes(planned)
 
 
 def _policies(config: Path | None, policies: Path | None) -> tuple[Bundle | None, str | None]:
