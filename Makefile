@@ -4,13 +4,14 @@
 #   make lint   ruff, mypy, pyright, the import contracts
 #   make docs   run the examples of README.md and docs/
 #   make bench  the benchmarks, a table of ratios
+#   make bench-page  the newest run's figures and charts into docs/benchmarks.md
 #   make soak   the long campaigns: hours of kills, millions of rows
 PYTHON ?= python3
 ROOM := .venv/bin
 COVERED := vaultlayer/crypto/*,vaultlayer/read_path.py,vaultlayer/write_path.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs soak clean
+.PHONY: help demo test lint bench bench-page docs soak clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,6 +37,9 @@ docs: .venv/.ready-test
 
 bench: .venv/.ready-bench
 	$(ROOM)/python -m benchmarks $(ARGS)
+
+bench-page: .venv/.ready-bench
+	$(ROOM)/python -m benchmarks.page $(ARGS)
 
 soak: .venv/.ready-test
 	$(ROOM)/python -m pytest -m soak $(ARGS)

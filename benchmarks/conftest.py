@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,7 @@ from benchmarks.databases import NAMES, opened
 from benchmarks.race import Race
 from benchmarks.sizes import FULL, SHORT, Sizes
 from benchmarks.stores import Store
-from benchmarks.verdicts import Row, table
+from benchmarks.verdicts import Row, regressions, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--report-only", action="store_true", help="exit 0 even where a budget is missed"
     )
+    group.addoption(
+        "--baseline", metavar="FILE", help="exit 1 where a ratio is far worse than in this run"
+    )
+    group.addoption("--new-baseline", metavar="FILE", help="keep this run's ratios for that")
     group.addoption("--rows", type=int, help="other numbers of rows, to try the suite out")
     group.addoption("--rounds", type=int, help="other numbers of rounds, likewise")
     group.addoption("--only-sqlite", action="store_true", help="leave PostgreSQL out")
@@ -93,10 +99,20 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("--report-only"):
-        return
-    if session.exitstatus == 0 and any(row.is_missed for row in session.config.stash[_ROWS]):
+    config = session.config
+    rows, target = config.stash[_ROWS], config.getoption("--new-baseline")
+    if target:
+        figures = {row.name: round(row.measured.value, 3) for row in rows if row.unit == "×"}
+        Path(target).write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", "utf-8")
+    missed = not config.getoption("--report-only") and any(row.is_missed for row in rows)
+    if session.exitstatus == 0 and (missed or _regressions(config)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _regressions(config: pytest.Config) -> list[str]:
+    baseline = config.getoption("--baseline")
+    earlier = json.loads(Path(baseline).read_text("utf-8")) if baseline else {}
+    return regressions(config.stash[_ROWS], earlier)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -111,6 +127,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     write("")
     for line in config.stash[_LEFT_OUT]:
         write(f"left out: {line}")
+    for line in _regressions(config):
+        write(f"worse than before: {line}")
     missed = [row for row in rows if row.is_missed]
     write(f"{len(missed)} budget(s) not met" if missed else "all budgets met, within noise")
 

@@ -41,7 +41,7 @@ class Sizes:
             )
         if rows is not None:
             sizes = replace(sizes, rows=rows, curve=(rows, 4 * rows), streamed=(rows, 4 * rows))
-            sizes = replace(sizes, searched=10 * rows)
+            sizes = replace(sizes, searched=10 * rows, keys=10 * rows)
         return sizes
 
 

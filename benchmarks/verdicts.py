@@ -7,7 +7,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Row:
     unit: str = "×"
     at_most: float | None = None
     at_least: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}: {self.what}"
 
     @property
     def missed_by(self) -> float:
@@ -73,6 +77,26 @@ class Row:
             "at_least": self.at_least,
             "verdict": self.verdict,
         }
+
+
+GROWN = 1.5  # so many times its earlier figure, and a ratio has regressed: less may be noise
+
+
+def regressions(rows: Iterable[Row], earlier: Mapping[str, float]) -> list[str]:
+    """The budgeted ratios that are much worse than in an earlier run, beyond their noise.
+
+    ``earlier``: figures by ``Row.name``. Times and sizes of another machine tell nothing.
+    """
+    found = []
+    for row in rows:
+        before = earlier.get(row.name)
+        if before is None or row.unit != "×" or not row.verdict:
+            continue
+        worse = row.measured.value if row.at_most is not None else before
+        better = before if row.at_most is not None else row.measured.value
+        if worse > GROWN * better and worse - better > 3 * row.measured.noise:
+            found.append(f"{row.name}: {row.figure}, was {_digits(before)} {row.unit}")
+    return found
 
 
 def ratio(times: Sequence[float], base: Sequence[float]) -> Measured:

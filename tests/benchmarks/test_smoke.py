@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -132,3 +133,56 @@ def test_noise_excuses_no_more_than_itself(
     row = verdicts.Row("section", "what", verdicts.Measured(value, noise), **budget)
     assert row.verdict == verdict
     assert row.is_missed == (verdict == "NOT MET")
+
+
+@pytest.mark.parametrize(
+    ("value", "noise", "unit", "budget", "is_told"),
+    [
+        (1.4, 0.0, "×", {"at_most": 9.0}, False),
+        (1.6, 0.1, "×", {"at_most": 9.0}, True),
+        (1.6, 0.5, "×", {"at_most": 9.0}, False),  # within three times the noise
+        (0.6, 0.0, "×", {"at_least": 0.1}, True),
+        (3.0, 0.0, "×", {"at_least": 0.1}, False),  # better
+        (9.9, 0.0, "s", {"at_most": 99.0}, False),  # a time is the machine's
+        (9.9, 0.0, "×", {}, False),  # no budget
+    ],
+)
+def test_a_ratio_much_worse_than_before_is_a_regression(
+    verdicts: ModuleType,
+    value: float,
+    noise: float,
+    unit: str,
+    budget: dict[str, float],
+    is_told: bool,
+) -> None:
+    """Whatever the budget says: a ratio by half worse than in the run before, beyond its noise."""
+    row = verdicts.Row("section", "what", verdicts.Measured(value, noise), unit, **budget)
+    told = verdicts.regressions([row], {"section: what": 1.0})
+    assert bool(told) == is_told
+    assert verdicts.regressions([row], {}) == []
+
+
+def test_the_page_shows_a_run(
+    tiny_run: tuple[Any, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every line of the table, a chart a comparison, and what stands around them untouched."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import page
+
+    target, run = tmp_path / "benchmarks.md", tmp_path / "run.json"
+    target.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    run.write_text(json.dumps(tiny_run[1]))
+    monkeypatch.setattr(page, "PAGE", target)
+    monkeypatch.setattr(page, "PICTURES", tmp_path / "benchmarks")
+    monkeypatch.setattr(sys, "argv", ["page", str(run)])
+    assert page.main() == 0
+    told = target.read_text()
+    assert told.startswith("before\n")
+    assert told.endswith("\nafter\n")
+    assert "old" not in told.split(page.END)[0].replace("cold", "")
+    assert all(row["what"] in told for row in tiny_run[1]["vaultlayer"]["table"])
+    pictures = list((tmp_path / "benchmarks").glob("*.svg"))
+    assert len(pictures) >= 3
+    for picture in pictures:
+        ElementTree.parse(picture)
+        assert f"benchmarks/{picture.name}" in told
