@@ -140,11 +140,11 @@ class Deciding(ABC):
             return
         keys, changes = list(keys), self.vault.standing.changes
         people = self.vault.standing.meet(connection, purpose, keys)
-        self.people = self._by_region(people, purpose, keys) if self._is_local else people
+        self.people = self.by_region(people, purpose, keys) if self._is_local else people
         changed = changes != self.vault.standing.changes  # while it was being asked
         self.deadline = 0.0 if changed else min(self.deadline, people.expires)
 
-    def _by_region(
+    def by_region(
         self, people: People, purpose: Purpose, keys: Iterable[SubjectKey]
     ) -> People:
         """The same for this access alone: who is of another region is refused."""

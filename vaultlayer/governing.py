@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Engine, NullPool
+from sqlalchemy import Engine, NullPool, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from vaultlayer import ledgers
@@ -139,6 +139,18 @@ class Governing:
         None: none was yet, or the vault keeps no record.
         """
         return self._run(lambda connection: self._amendments.at(connection, at))
+
+    def versions(self) -> set[int]:
+        """The numbers of all versions that are, or were, published or in force."""
+
+        def work(connection: Connection) -> set[int]:
+            if not has_tables(connection):
+                return set()
+            tables = (amendments.published, amendments.in_force)
+            found = [connection.scalars(select(table.c.version)) for table in tables]
+            return {version for versions in found for version in versions}
+
+        return self._run(work) or set()
 
     def _run(self, work: Callable[[Connection], T]) -> T | None:
         """``work`` in a transaction of its own; None before an engine is attached."""

@@ -21,7 +21,9 @@ CONFIG_VARIABLE = "VAULTLAYER_CONFIG"
 DEFAULT_FILE = "vaultlayer.toml"
 
 _TABLES: Mapping[str, frozenset[str]] = {
-    "vault": frozenset({"database", "policies", "shadow", "policy_max_age", "models"}),
+    "vault": frozenset(
+        {"database", "policies", "shadow", "policy_max_age", "models", "request_months"}
+    ),
     "keys": frozenset(
         {"provider", "former", "regions", "region", "ttl", "kek_ttl"}
         | {"epoch_days", "backup_days", "provider_days"}
@@ -67,6 +69,7 @@ class Settings:
     backup_days: int = 14  # how long backups of the key tables are kept
     provider_days: int = 7  # how long the provider takes to destroy a key
     models: tuple[str, ...] = ()  # modules
+    request_months: int = 1  # in which a person's request is to be answered (GDPR article 12(3))
     watch: str | None = field(default=None, repr=False)
     shadow: Path | None = None
     tokens: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default=(), repr=False)
@@ -118,6 +121,7 @@ class Settings:
             backup_days=_days(file, keys, "backup_days", 14),
             provider_days=_days(file, keys, "provider_days", 7),
             models=_models(file, vault),
+            request_months=_days(file, vault, "request_months", 1, "vault"),
             watch=os.environ.get("VAULTLAYER_WATCH")
             or _text(file, document.get("watch", {}), "watch", "url", "")
             or None,
@@ -180,11 +184,9 @@ def _text(
 
 
 def _durability(file: Path, audit: Mapping[str, Any]) -> Literal["process", "power"]:
-    match audit.get("durability", "process"):
-        case "process":
-            return "process"
-        case "power":
-            return "power"
+    found = audit.get("durability", "process")
+    if found in ("process", "power"):
+        return "power" if found == "power" else "process"
     raise ConfigurationError(
         f'{file}: [audit] durability is neither "process" nor "power"',
         hint='"process" survives a killed process, "power" also a power cut',
@@ -198,8 +200,8 @@ def _sinks(file: Path, tables: object) -> tuple[SinkSettings, ...]:
             hint="write [[audit.sinks]], with two brackets, once for each sink",
         )
     for one in tables:
-        kinds = isinstance(one.get("url"), str), isinstance(one.get("required", False), bool)
-        if one.keys() - _SINK or not all(kinds) or one.get("format", "native") not in _FORMATS:
+        kinds = isinstance(one.get("url"), str) and isinstance(one.get("required", False), bool)
+        if one.keys() - _SINK or not kinds or one.get("format", "native") not in _FORMATS:
             raise ConfigurationError(
                 f"{file}: one of [[audit.sinks]] is not made as it should",
                 hint='give url = "…", required = true or false, format = "native", "ocsf" or "ecs"',
@@ -225,18 +227,17 @@ def _seconds(
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
         raise ConfigurationError(
             f"{file}: [{of}] {name} is not a number of seconds between 0 and {most}",
-            hint=f"{default:g} is the default: for so long what was looked up is used without "
-            "a new look",
+            hint=f"{default:g} is the default: for so long what was looked up is used",
         )
     return float(value)
 
 
-def _days(file: Path, keys: Mapping[str, Any], name: str, default: int) -> int:
-    value = keys.get(name, default)
+def _days(file: Path, table: Mapping[str, Any], name: str, default: int, of: str = "keys") -> int:
+    value = table.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 3650:
         raise ConfigurationError(
-            f"{file}: [keys] {name} is not a whole number of days",
-            hint=f"{default} is the default; docs/keys.md says what follows from it",
+            f"{file}: [{of}] {name} is not a whole number of {name.split('_')[1]}",
+            hint=f"{default} is the default; docs/ says what follows from it",
         )
     return value
 

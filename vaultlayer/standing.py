@@ -107,6 +107,16 @@ class Standing:
                 self._learn(people, purpose, rows, batch)
         return people
 
+    def ask(self, connection: Connection, purpose: Purpose, subjects: list[bytes]) -> People:
+        """How these people stand at this moment, whatever was known; nothing is remembered."""
+        people = People(0.0)
+        for start in range(0, len(subjects), BATCH):
+            batch = subjects[start : start + BATCH]
+            asked = {"purpose": purpose.name, "subjects": batch}
+            rows: Any = connection.execute(_OF, asked).all()
+            self._learn(people, purpose, rows, batch)
+        return people
+
     def note(self, subject: bytes, purpose: str, number: int, state: str) -> None:
         """A change that this process has committed: it counts at once, whatever an older view
         of the database still shows."""

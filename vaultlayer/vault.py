@@ -27,6 +27,8 @@ from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
 from vaultlayer.privacy.consent import Consent
 from vaultlayer.privacy.elevation import Elevations
+from vaultlayer.privacy.notices import Notices
+from vaultlayer.privacy.requests import Requests
 from vaultlayer.privacy.subjects import Subjects
 from vaultlayer.search.declarations import Indexes
 from vaultlayer.settings import Settings, secret
@@ -62,6 +64,8 @@ class Vault:
         self.standing: Standing = Standing(ttl=settings.key_ttl, changed=self._look_again)
         self.consent: Consent = Consent(self)
         self.elevations: Elevations = Elevations(self)
+        self.notices: Notices = Notices(self)
+        self.requests: Requests = Requests(self)
         self.tokens: Verifier = verifier(settings.tokens, settings.folder)
         self.models: tuple[Any, ...] = ()  # classes or bases; else settings, else all there are
         self.subjects: Subjects = Subjects(self)

@@ -117,7 +117,7 @@ def _around(access: Access, session: Session, state: InstanceState[Any]) -> set[
     missing: set[bytes] = set()
     cached, people, cached_in_a_row = access.cached_keys, access.people, 0
     for each in walk:
-        key_id = _first_key_id(each)
+        key_id = first_key_id(each)
         key = cached.get(key_id) if key_id is not None else None
         unknown = key is None or people.known.get(key.subject, people.otherwise) is None
         if key_id is not None and unknown:
@@ -131,7 +131,7 @@ def _around(access: Access, session: Session, state: InstanceState[Any]) -> set[
     return missing
 
 
-def _first_key_id(state: InstanceState[Any]) -> bytes | None:
+def first_key_id(state: InstanceState[Any]) -> bytes | None:
     """The id of the key that a loaded row's values mostly share."""
     entity = entity_of(state.mapper)
     row = state.dict

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_EMPTY = frozenset({"br", "hr", "meta"})  # not those of SVG: an HTML parser wants their end tags
+_EMPTY = frozenset({"br", "hr", "img", "meta"})  # not SVG's: HTML wants their ends
 
 
 class Html(str):
@@ -62,7 +62,7 @@ def page(
 
     ``css`` is added to the common style and must not come from users.
     """
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -48,6 +48,15 @@ def acting_for(
     return access
 
 
+def acting_for_some(session: Session | None, what: str, name: str, vault: Vault) -> Access:
+    """The access that acts here, where it may administer something of its purpose."""
+    access, categories = acting(session), categories_of(vault, session)
+    if access is not None and not access.closed:
+        may = [c for c in categories if access.decide(ANY_FIELD, c, "administer").effect == "allow"]
+        categories = tuple(may or categories)[:1]
+    return acting_for(session, "administer", what, (name,), categories)
+
+
 def categories_of(vault: Vault, session: Session | None) -> tuple[str, ...]:
     """The categories of the purpose that the access at hand acts for."""
     access = acting(session)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from vaultlayer.access.context import acting, no_access
+from vaultlayer.errors import ConfigurationError
 from vaultlayer.lifecycle.erasure import Receipt, erase
 from vaultlayer.lifecycle.plan import Plan, plan
 from vaultlayer.lifecycle.receipt import certify
@@ -13,6 +15,8 @@ from vaultlayer.privacy.acting import categories_of
 from vaultlayer.privacy.consent import say
 
 if TYPE_CHECKING:
+    import os
+
     from vaultlayer.vault import Vault
 
 __all__ = ["Plan", "Receipt", "Subjects"]
@@ -62,6 +66,35 @@ class Subjects:
         if access is None:
             raise no_access("an erasure was to be planned")
         return plan(self._vault, access, subject_id)
+
+    def report(self, subject_id: UUID, folder: str | os.PathLike[str]) -> dict[str, Any]:
+        """Write what is held of a person, who read it and why, and what is withheld and why.
+
+        The folder, new or empty, receives ``report.json``, CSV files, ``index.html`` and every
+        picture: plaintext, for this user alone. Each field is read and journaled for the access
+        at hand; what it may not read is listed with the reason. About a person nobody knows the
+        report is the same, and empty.
+
+        :returns: ``folder``, ``sha256`` (of report.json), ``rows``, ``reads`` and ``withheld``.
+        """
+        from vaultlayer.privacy.report import collect
+        from vaultlayer.privacy.report_files import write
+
+        access = acting(None)
+        if access is None:
+            raise no_access("a person's report was to be made")
+        if not isinstance(subject_id, UUID):
+            raise ConfigurationError("a subject_id is a UUID", hint="give the row's subject_id")
+        made = collect(self._vault, access, subject_id)
+        sha256 = write(made, Path(folder))
+        access.record("report", report="subject", sha256=sha256)
+        return {
+            "folder": str(folder),
+            "sha256": sha256,
+            "rows": sum(len(table["rows"]) for table in made["data"]),
+            "reads": made["reads"]["total"],
+            "withheld": made["withheld"],
+        }
 
     def restrict(
         self, subject_id: UUID, *, channel: str = "", proof: str = "", session: Any = None
