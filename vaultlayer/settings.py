@@ -184,8 +184,7 @@ def _text(
 
 
 def _durability(file: Path, audit: Mapping[str, Any]) -> Literal["process", "power"]:
-    found = audit.get("durability", "process")
-    if found in ("process", "power"):
+    if (found := audit.get("durability", "process")) in ("process", "power"):
         return "power" if found == "power" else "process"
     raise ConfigurationError(
         f'{file}: [audit] durability is neither "process" nor "power"',

@@ -57,12 +57,13 @@ def page(
     subtitle: str = "",
     note: str | None = None,
     css: str = "",
+    images: bool = False,
 ) -> str:
-    """The whole document; ``note`` stands out under its title.
+    """The whole document; ``note`` stands out under its title, and ``images`` may be within it.
 
     ``css`` is added to the common style and must not come from users.
     """
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'{'; img-src data:' if images else ''}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -61,6 +61,7 @@ def page_of(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         subtitle=f"Made on {report['made'][:10]} for data subject {report['subject']}, "
         f"under version {report['policy_version']} of our rules",
         css=_CSS,
+        images=True,
     )  # fmt: skip
 
 
