@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.context import no_access
@@ -209,12 +210,11 @@ class Deciding(ABC):
 
     def _sign_in_lasts(self, category: str) -> float:
         """For how many seconds the principal's sign-in will do for a category and its parents."""
-        bundle, now = self.snapshot.bundle, time.time()
-        asked = [bundle.categories[name].step_up for name in bundle.lineage(category)]
-        return min(
-            (each.seconds_left(self.principal, now) for each in asked if each is not None),
-            default=float("inf"),
-        )
+        asked = self.snapshot.step_ups[category]
+        if not asked:
+            return inf
+        now = time.time()
+        return min(each.seconds_left(self.principal, now) for each in asked)
 
     def _mask_key(self) -> bytes:
         """What pseudonyms of this tenant are made with, for this purpose and no other."""

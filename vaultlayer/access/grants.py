@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.masks import masking
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from vaultlayer.access.masks import Mask
     from vaultlayer.access.snapshot import Decision
 
+_head = lru_cache(maxsize=4096)(field_part)  # every access asks for the same ones
 NO_REF = bytes(16)  # the log_ref of a record that concerns nobody, or a row not stored yet
 
 
@@ -52,9 +54,7 @@ class Grant:
         self.masked = decision.effect == "mask"
         self.reason = decision.reason
         self.prefix = prefix
-        self.head = field_part(
-            tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name
-        )
+        self.head = _head(tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name)
         self.decode = field.codec.decode
         self.text = field.codec.name == "str" and not self.masked  # opened without a decoder
         masked = self.masked and not self.denied

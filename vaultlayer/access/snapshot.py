@@ -65,6 +65,7 @@ class Snapshot:
         "fields",
         "fields_of",
         "roles",
+        "step_ups",
     )
 
     def __init__(self, bundle: Bundle) -> None:
@@ -84,6 +85,15 @@ class Snapshot:
             for category in bundle.categories
             if not set(purpose.categories).isdisjoint(bundle.lineage(category))
         )
+        # What each category and those above it ask of a sign-in; mostly nothing.
+        self.step_ups: Final = {
+            name: tuple(
+                asked
+                for above in bundle.lineage(name)
+                if (asked := bundle.categories[above].step_up) is not None
+            )
+            for name in bundle.categories
+        }
         self._rules = CasbinRules(bundle)
         self._lock = threading.Lock()
         self._answers: dict[Question, Decision] = {}
