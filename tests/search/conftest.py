@@ -234,3 +234,8 @@ def any_world(request: pytest.FixtureRequest, make_world: Any) -> World:
 @pytest.fixture(scope="session")
 def colour() -> type[enum.Enum]:
     return Colour
+
+
+@pytest.fixture(scope="session")
+def world_class() -> type[World]:
+    return World
