@@ -149,7 +149,7 @@ def install(mapper: Mapper[Any], reading: Callable[..., Any]) -> Entity:
         field.column.info[_FIELD] = field
         instrument(mapper, entity, field, reading)
     for table in mapper.tables:  # where classes inherit, the base's
-        cast("Table", table).__dict__.setdefault(ENTITY, entity)
+        cast("Table", table).primary_key.info.setdefault(ENTITY, entity)
     return entity
 
 

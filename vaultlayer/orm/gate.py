@@ -17,9 +17,10 @@ from vaultlayer.access.context import no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.orm.attribute import assigned
 from vaultlayer.orm.entity import ENTITY, SUBJECT_KEY, fields_of_table
-from vaultlayer.orm.given import Values, cant_seal, column_name, inline_rows
-from vaultlayer.orm.moves import binding_columns, refuse_moving_update
+from vaultlayer.orm.given import Values, cant_seal, inline_rows
+from vaultlayer.orm.moves import refuse_moving_update
 from vaultlayer.orm.subjects import owners_of
+from vaultlayer.orm.upsert import Upsert, changes_sealed
 from vaultlayer.orm.uses import refuse_misuse
 from vaultlayer.sealed import Sealed
 from vaultlayer.search.terms import forget_rows
@@ -83,9 +84,10 @@ class _Writing:
         self.statement = statement
         self.table = table
         self.fields = fields
-        self.entity: Entity = table.__dict__[ENTITY]
+        self.entity: Entity = table.primary_key.info[ENTITY]
         self.acting = acting
         self.is_sealed = is_sealed
+        self.upsert: Upsert | None = None
 
     def insert(self, parameters: Sequence[Values]) -> tuple[Any, Sequence[Values]]:
         statement, inline = self.statement, inline_rows(self.statement)
@@ -93,7 +95,10 @@ class _Writing:
             raise cant_seal(
                 "INSERT … FROM SELECT", "load the rows and add new objects to a session"
             )
-        self._refuse_upsert()
+        clause = getattr(statement, "_post_values_clause", None)
+        if clause is not None and changes_sealed(self.table, self.fields, clause):
+            self.upsert = Upsert(statement, self.table, self.fields, self.entity)
+            statement = self.statement = self.upsert.statement
         if parameters:
             if any(self._open(row) for row in inline):
                 raise cant_seal(
@@ -152,19 +157,6 @@ class _Writing:
         indexes = [index for field in fields for index in (*field.indexes, *field.compounds)]
         return {index.key: None for index in indexes}
 
-    def _refuse_upsert(self) -> None:
-        """A row that is there already keeps its person, whose key the new values don't have."""
-        clause = getattr(self.statement, "_post_values_clause", None)
-        changed = getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None)
-        binding = binding_columns(self.table)
-        for column in dict(changed or {}):
-            name = column_name(column)
-            if name.partition("_bidx")[0] in self.fields or name in binding:
-                raise cant_seal(
-                    "ON CONFLICT DO UPDATE",
-                    "load the row and assign, or add it where it isn't there",
-                )
-
     def _seal(self, rows: list[Values], common: Values) -> list[Values]:
         """Seal the rows in place. ``common`` holds values the statement gives to all of them."""
         access, entity = self._access(), self.entity
@@ -177,6 +169,8 @@ class _Writing:
             for key, field in self.fields.items():
                 if field.default is not None and key not in common:
                     row.setdefault(key, field.default())
+        if self.upsert is not None:
+            self.upsert.take_over(access, self.connection, rows, common)
         known = [entity.by_attribute(self.table, {**common, **row}) for row in rows]
         owners = owners_of(self.connection, entity, known)
         bound = []

@@ -122,7 +122,7 @@ def refuse_moving_update(table: Table, rows: Sequence[dict[str, Any]]) -> None:
 
 def binding_columns(table: Table) -> set[str]:
     """The column keys that say where the table's sealed values belong."""
-    entity: Entity | None = table.__dict__.get(ENTITY)
+    entity: Entity | None = table.primary_key.info.get(ENTITY)
     if entity is None:
         return set()
     bound = [entity.mapper.columns.get(key) for key in entity.binding]
