@@ -19,6 +19,7 @@ from vaultlayer.cli import (
     questions,
     report,
     scan,
+    subject,
     tail,
 )
 from vaultlayer.cli.common import exit_code, show_error
@@ -38,6 +39,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
 app.add_typer(report.app, name="report")
+app.add_typer(subject.app, name="subject")
 audit.app.command("who-read")(questions.who_read)
 audit.app.command("what-did")(questions.what_did)
 for _question in (questions.scope, questions.denials, questions.unusual, tail.tail):
