@@ -26,6 +26,8 @@ class Sizes:
     crowd_seconds: float
     searched: int
     keys: int
+    column: int
+    column_rounds: int
 
     def scaled_to(self, rows: int | None, rounds: int | None) -> Sizes:
         """The same with other rows or rounds, for trying the suite out."""
@@ -38,9 +40,11 @@ class Sizes:
                 curve_rounds=rounds,
                 starts=rounds,
                 crowd_rounds=rounds,
+                column_rounds=rounds,
             )
         if rows is not None:
-            sizes = replace(sizes, rows=rows, curve=(rows, 4 * rows), streamed=(rows, 4 * rows))
+            curve = rows, 4 * rows
+            sizes = replace(sizes, rows=rows, curve=curve, streamed=curve, column=rows)
             sizes = replace(sizes, searched=10 * rows, keys=10 * rows)
         return sizes
 
@@ -59,6 +63,8 @@ FULL = Sizes(
     crowd_seconds=3.0,
     searched=1_000_000,
     keys=1_000_000,
+    column=1_000_000,
+    column_rounds=5,
 )
 SHORT = Sizes(
     rows=2_000,
@@ -74,4 +80,6 @@ SHORT = Sizes(
     crowd_seconds=1.5,
     searched=50_000,
     keys=100_000,
+    column=50_000,
+    column_rounds=3,
 )

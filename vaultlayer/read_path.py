@@ -1,4 +1,5 @@
-"""The read path: load → authorize → journal → open. No other module opens a value.
+"""The read path: load → authorize → journal → open. No other module opens a value,
+but for column_path.py.
 
 Loading put a ``Sealed`` into the row and left it closed. ``reading`` makes the ``__get__`` of a
 personal attribute, the hot path; ``open_columns`` is the same line for many rows at once.

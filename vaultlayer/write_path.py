@@ -1,4 +1,4 @@
-"""The write path: bind → seal → store. No other module seals a value.
+"""The write path: bind → seal → store. No other module seals a value, but for column_path.py.
 
 The rows come from a flush (orm/flush.py) or from an INSERT's parameters (orm/gate.py); what is
 put back into them is what SQLAlchemy then stores, in the same transaction as the keys.
@@ -75,7 +75,7 @@ def seal_rows(
             access.journal.append_many(grants[field].prefix, refs)
 
         upkeep = Upkeep(access, connection, keys_on)
-        nonces = _nonces(sum(len(row.values) for row in rows))
+        nonces = fresh_nonces(sum(len(row.values) for row in rows))
         for row in rows:
             key = keys[row.tenant, row.subject]
             bound, row_flag = subject_part(row.subject), 0
@@ -157,7 +157,7 @@ def _reopened(
         raise _foreign(field) from None
 
 
-def _nonces(count: int) -> Iterator[bytes]:
+def fresh_nonces(count: int) -> Iterator[bytes]:
     """Random 96-bit nonces (NIST SP 800-38D, 8.2.2), drawn at once: a call each costs more."""
     pool = os.urandom(NONCE_BYTES * count)
     return (pool[start : start + NONCE_BYTES] for start in range(0, len(pool), NONCE_BYTES))

@@ -16,6 +16,7 @@ from vaultlayer.sealed import Sealed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sqlalchemy import Connection
     from sqlalchemy.orm import Session
     from sqlalchemy.orm.state import InstanceState
 
@@ -44,7 +45,9 @@ def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKe
         return fetch(access, session, {wanted})[wanted]  # a neighbour's trouble isn't this value's
 
 
-def fetch(access: Access, session: Session | None, key_ids: set[bytes]) -> dict[bytes, SubjectKey]:
+def fetch(
+    access: Access, session: Session | Connection | None, key_ids: set[bytes]
+) -> dict[bytes, SubjectKey]:
     """Bring in keys, and what is known of their people, over the session's connection if any."""
     try:
         with access.vault.key_connection(session) as connection:
