@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.context import CURRENT, PINNED
+from vaultlayer.actor import deadline_of, told_of
 from vaultlayer.audit.event import trace_id as current_trace
 from vaultlayer.audit.slots import NO_REF, texts
 from vaultlayer.crypto.refusals import damaged
@@ -15,8 +15,9 @@ from vaultlayer.orm import batch, fetching
 from vaultlayer.orm.sorting import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from contextvars import Token
+    from datetime import date
     from types import TracebackType
 
     from sqlalchemy.orm import Session
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.field import Field
     from vaultlayer.orm.sorting import Collation
+    from vaultlayer.privacy.disclosing import Package
     from vaultlayer.privacy.elevation import Elevation
     from vaultlayer.vault import Vault
 
@@ -70,7 +72,7 @@ class Access(Deciding):
         self.cached_keys: dict[bytes, SubjectKey] = vault.keys.cached
         self.journal = vault.journal
         self.decoys: set[bytes] = vault.audit.honeytokens.marked  # subjects nobody should open
-        self._ends, self._over = _deadline(principal), "token_expired"
+        self._ends, self._over = deadline_of(principal), "token_expired"
         self.closed = True
         self.begin()
         self._entered = False
@@ -168,6 +170,30 @@ class Access(Deciding):
             raise ConfigurationError("sorted() needs a session", hint="pass session=session")
         return in_order(self, using, statement, fields, limit, collation, descending)
 
+    def disclose(
+        self, subjects: Any, fields: Sequence[Any], *, recipient: str, reason: str,
+        basis: str = "", kind: str = "processor", reference: str = "", public_key: str = "",
+        withhold: str = "", review: date | None = None, session: Any = None,
+    ) -> Package:  # fmt: skip
+        """Give fields of people to somebody, as a package that opens with their key alone.
+
+        Decided as ``disclose``, journaled, and in the ledger before this returns.
+
+        :param subjects: rows that have a ``subject_id``, or such ids.
+        :param recipient: a processor of processors.toml, or for the other kinds a name.
+        :param basis: of GDPR article 6; else the purpose's (``legal_obligation`` if compelled).
+        :param kind: consent, processor, internal, judicial, legal or government.
+        :param reference: of the order, where the law compels it.
+        :param public_key: the recipient's, unless a processor: ``x25519:…`` or a JWK.
+        :param withhold: why the law forbids to tell the people; ``review``: until when.
+        :raises AccessDenied: no ground, no rule, or a person's wish; nothing is opened then.
+        """
+        return self.vault.disclosures.make(
+            self, subjects, fields, recipient=recipient, reason=reason, basis=basis, kind=kind,
+            reference=reference, public_key=public_key, withhold=withhold, review=review,
+            session=session or self._session,
+        )  # fmt: skip
+
     def prefetch(self, rows: Iterable[Any]) -> None:
         """Fetch the keys of loaded rows, so that reading them later does no I/O.
 
@@ -226,25 +252,4 @@ class Access(Deciding):
 
     def told(self) -> dict[str, Any]:
         """Who acts, and for what, as the audit log tells it."""
-        actor, purpose = self.principal, self.snapshot.bundle.purposes.get(self.purpose)
-        return {
-            "actor": {
-                "iss": actor.iss,
-                "sub": actor.sub,
-                "client": actor.client,
-                "token": actor.token,
-                "roles": sorted(self.roles),
-                "tenant": actor.tenant or "",
-            },
-            "basis": purpose.basis if purpose else "",
-            "policy": self.snapshot.digest,
-            "trace": current_trace() or self._trace,
-            **self._context,
-        }
-
-
-def _deadline(principal: Principal) -> float:
-    """The monotonic time at which the principal's token ends; infinity without one."""
-    if principal.expires is None:
-        return float("inf")
-    return time.monotonic() + (principal.expires - time.time())
+        return {**told_of(self), "trace": current_trace() or self._trace, **self._context}

@@ -15,6 +15,7 @@ from vaultlayer.keys import tables
 
 metadata = tables.metadata  # all of the vault's own beside the data
 MOST_WORDS = 255  # characters of a reason or verdict
+MOST_FIELDS = 4096  # characters of the names of fields
 MOST_TOLD = 1000  # characters of what a person is told
 
 def _recorded() -> list[Column[Any]]:
@@ -81,11 +82,44 @@ notice_seen = Table(
     sqlite_with_rowid=False,
 )
 
+# What was given to somebody, on which ground; a further row changes what its people are told.
+disclosure = Table(
+    "vaultlayer_disclosure",
+    metadata,
+    Column("disclosure_id", tables._Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", tables._Name, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("recipient", String(255), nullable=False),
+    Column("purpose", String(128), nullable=False),
+    Column("basis", String(32), nullable=False),
+    Column("reference", String(255), nullable=False),  # of the agreement or the order
+    Column("reason", String(MOST_WORDS), nullable=False),
+    Column("fields", String(MOST_FIELDS), nullable=False),  # separated by spaces
+    Column("form", String(8), nullable=False),  # of the package
+    Column("content", String(64), nullable=False),  # SHA-256 of what was sealed in it
+    Column("people", Integer, nullable=False),
+    Column("persons", String(64), nullable=False),  # SHA-256 of their ids, in rising order
+    Column("withheld", String(MOST_WORDS), nullable=False),  # why they are not told; "": they are
+    Column("review", tables._Seconds, nullable=False),  # when that is looked at again; 0: never
+    *_recorded(),
+)
+
+disclosed = Table(
+    "vaultlayer_disclosed",
+    metadata,
+    Column("disclosure_id", tables._Id, primary_key=True),
+    Column("subject", tables._Id, primary_key=True),
+    Index("ix_vaultlayer_disclosed", "subject"),
+    sqlite_with_rowid=False,
+)
+
 # Append-only tables, and the events of the log that tell of their rows.
 LEDGERS = {
     standing: ("consent", "restriction"),
     request: ("request",),
     notice_seen: ("notice",),
+    disclosure: ("disclosure",),
 }
 
 honeytoken = Table(

@@ -97,11 +97,12 @@ def open_columns(
     fields: Sequence[Field],
     rows: Sequence[Row],
     columns: Sequence[Sequence[Any]],
+    action: str = "read",
 ) -> list[list[Any]]:
     """Open some fields of many rows: a column of closed values a field, and so returned."""
     grants = []
     for field, closed in zip(fields, columns, strict=True):
-        grant = access.grant(field, "read")
+        grant = access.grant(field, action)
         if grant.denied or monotonic() >= access.deadline:
             grant = access.confirm(grant, loading.known_refs(access, closed))
         grants.append(grant)

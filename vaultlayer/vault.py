@@ -26,8 +26,10 @@ from vaultlayer.lifecycle.models import import_models
 from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
 from vaultlayer.privacy.consent import Consent
+from vaultlayer.privacy.disclosures import Disclosures
 from vaultlayer.privacy.elevation import Elevations
 from vaultlayer.privacy.notices import Notices
+from vaultlayer.privacy.processors import Processors
 from vaultlayer.privacy.requests import Requests
 from vaultlayer.privacy.subjects import Subjects
 from vaultlayer.search.declarations import Indexes
@@ -66,6 +68,8 @@ class Vault:
         self.elevations: Elevations = Elevations(self)
         self.notices: Notices = Notices(self)
         self.requests: Requests = Requests(self)
+        self.processors: Processors = Processors(self)
+        self.disclosures: Disclosures = Disclosures(self)
         self.tokens: Verifier = verifier(settings.tokens, settings.folder)
         self.models: tuple[Any, ...] = ()  # classes or bases; else settings, else all there are
         self.subjects: Subjects = Subjects(self)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.access.masks import masking
+from vaultlayer.access.names import MASKABLE
 from vaultlayer.crypto.binding import DEFAULT_TENANT, field_part
 from vaultlayer.errors import AccessDenied
 
@@ -23,7 +24,8 @@ class Grant:
     """A decision, made ready for the path: journal prefix, place in the tenant, decoder, mask.
 
     A denied grant is kept too, so that every attempt is journaled and refused without being
-    decided anew. Only a reading can be masked; for other actions a mask denies.
+    decided anew. What shows nobody a value can't be masked: there a
+    mask denies.
     """
 
     __slots__ = (
@@ -50,7 +52,9 @@ class Grant:
     ) -> None:
         self.field = field
         self.action = action
-        self.denied = decision.effect == "deny" or (decision.effect == "mask" and action != "read")
+        self.denied = decision.effect == "deny" or (
+            decision.effect == "mask" and action not in MASKABLE
+        )
         self.masked = decision.effect == "mask"
         self.reason = decision.reason
         self.prefix = prefix
@@ -100,6 +104,11 @@ HINTS = {
     "review_own": "a second person reviews it",
     "grant_unknown": "ask for a grant for this principal and purpose",
     "grant_over": "its time has passed, it was used or it was revoked: ask for another one",
+    "recipient_unknown": "declare the recipient and its agreement in processors.toml",
+    "agreement_not_valid": "its agreement has run out, or isn't in force yet: renew it",
+    "agreement_purpose": "the agreement in processors.toml is not for this purpose",
+    "agreement_category": "the agreement doesn't cover the field: leave it out, or extend it",
+    "consent_not_asked": "the purpose needs no consent, so there is none to rest on",
     "tenant": "the row belongs to another tenant than the principal",
     "token_expired": "get a new token and open a new access",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from datetime import date
 
 FILE = "processors.toml"
+_X25519 = re.compile(r"x25519:[A-Za-z0-9_-]{43}")
+_PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k"}  # parts of a JWK (RFC 7518)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Processor:
     regions: tuple[str, ...]
     safeguards: str
     contact: str
+    public_key: str = ""  # "x25519:…" for HPKE, or a JWK for JWE; "": nothing can be sent yet
 
     def is_valid_on(self, day: date) -> bool:
         """Whether the agreement counts on that day."""
@@ -60,8 +65,25 @@ def _processor(table: Table, categories: Collection[str], purposes: Collection[s
         regions=table.regions(),
         safeguards=table.text("safeguards"),
         contact=table.text("contact"),
+        public_key=table.text("public_key") if "public_key" in table.left else "",
     )
     table.done()
+    if processor.public_key and not is_public_key(processor.public_key):
+        raise table.refuse(
+            "public_key is no public key",
+            "`vaultlayer disclosure key` makes a pair; or give a public JWK as JSON",
+        )
     if processor.expires < processor.signed:
         raise table.refuse("expires before it is signed", "set the two dates right")
     return processor
+
+
+def is_public_key(text: str) -> bool:
+    """Whether a text has the form of a public key: ``x25519:`` and base64url, or a JWK."""
+    if _X25519.fullmatch(text):
+        return True
+    try:
+        key = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(key, dict) and key.get("kty") in ("EC", "OKP", "RSA") and not _PRIVATE & {*key}

@@ -105,7 +105,7 @@ def bare(table: Table) -> Any:
 
 
 def rows_of(target: Any, entity: Entity, table: Table, subject: Any) -> ColumnElement[bool]:
-    """The condition on ``target``, a bare table, that picks one person's rows.
+    """The condition on ``target``, a bare table, that picks one person's rows, or some people's.
 
     ``table`` is the entity's table that it stands for.
     """
@@ -113,7 +113,8 @@ def rows_of(target: Any, entity: Entity, table: Table, subject: Any) -> ColumnEl
     found = mapper.columns.get(SUBJECT_KEY)
     own = found if isinstance(found, sa.Column) else None  # a child's is computed
     if own is not None and own.table is table:
-        return _is(_in(target, own) == subject)
+        column = _in(target, own)
+        return _is(column.in_(subject) if isinstance(subject, list) else column == subject)
     if own is None and entity.link is not None:
         local = [mapper.columns[key] for key in entity.link.local]
         if all(column.table is table for column in local):

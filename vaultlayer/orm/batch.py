@@ -29,7 +29,9 @@ _ABSENT = object()
 _CHUNK = 256  # rows: what finding the keys brings into the processor's cache, opening finds there
 
 
-def reveal(access: Access, rows: Any, attributes: Sequence[Any]) -> list[tuple[Any, ...]]:
+def reveal(
+    access: Access, rows: Any, attributes: Sequence[Any], action: str = "read"
+) -> list[tuple[Any, ...]]:
     """The opened values of mapped instances, a tuple per row in the attributes' order."""
     instances = as_rows(rows)
     entity, fields = _asked(attributes)
@@ -40,7 +42,7 @@ def reveal(access: Access, rows: Any, attributes: Sequence[Any]) -> list[tuple[A
         chunk = instances[start : start + _CHUNK]
         columns = [_closed(chunk, field) for field in fields]
         values = read_path.open_columns(
-            access, entity, fields, [instance.__dict__ for instance in chunk], columns
+            access, entity, fields, [instance.__dict__ for instance in chunk], columns, action
         )
         opened.extend(zip(*values, strict=True))
     return opened
