@@ -175,18 +175,13 @@ class Access(Deciding):
         basis: str = "", kind: str = "processor", reference: str = "", public_key: str = "",
         withhold: str = "", review: date | None = None, session: Any = None,
     ) -> Package:  # fmt: skip
-        """Give fields of people to somebody, as a package that opens with their key alone.
-
-        Decided as ``disclose``, journaled, and in the ledger before this returns.
+        """Give fields of people to somebody: a package for their key, in the ledger first.
 
         :param subjects: rows that have a ``subject_id``, or such ids.
+        :param kind: consent, processor, internal, judicial, legal, government (disclosure.md).
         :param recipient: a processor of processors.toml, or for the other kinds a name.
-        :param basis: of GDPR article 6; else the purpose's (``legal_obligation`` if compelled).
-        :param kind: consent, processor, internal, judicial, legal or government.
-        :param reference: of the order, where the law compels it.
-        :param public_key: the recipient's, unless a processor: ``x25519:…`` or a JWK.
+        :param basis: of GDPR article 6; else the purpose's, or the law's where that compels it.
         :param withhold: why the law forbids to tell the people; ``review``: until when.
-        :raises AccessDenied: no ground, no rule, or a person's wish; nothing is opened then.
         """
         return self.vault.disclosures.make(
             self, subjects, fields, recipient=recipient, reason=reason, basis=basis, kind=kind,

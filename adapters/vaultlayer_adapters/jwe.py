@@ -41,7 +41,7 @@ def open_package(package: bytes, private_key: bytes) -> bytes:
         key = _key(known)
     except ValueError:
         raise ConfigurationError(
-            "the private key is no JWK", hint="a package of JWE is opened with the JWK's private key"
+            "the private key is no JWK", hint="a package of JWE opens with the JWK's private key"
         ) from None
     try:
         opened = jwe.decrypt_compact(package.strip(), key, algorithms=_ALGORITHMS)

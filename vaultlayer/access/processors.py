@@ -86,4 +86,5 @@ def is_public_key(text: str) -> bool:
         key = json.loads(text)
     except ValueError:
         return False
-    return isinstance(key, dict) and key.get("kty") in ("EC", "OKP", "RSA") and not _PRIVATE & {*key}
+    known = isinstance(key, dict) and key.get("kty") in ("EC", "OKP", "RSA")
+    return known and not _PRIVATE & {*key}

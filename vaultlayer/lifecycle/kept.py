@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import inspect, select
 
 from vaultlayer.keys import tables
-from vaultlayer.ledgers import LEDGERS
+from vaultlayer.ledgers import LEDGERS, disclosed
 from vaultlayer.lifecycle.models import rows_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def kept(
 ) -> list[dict[str, Any]]:
     """What stays: ``what``, ``rows`` and the ``ground``."""
     found = [{"what": tables.tombstone.name, "rows": 1, "ground": MARK}]
-    for ledger in LEDGERS:
+    about_people = [table for table in (*LEDGERS, disclosed) if "subject" in table.c]
+    for ledger in about_people:
         if not inspect(keys_on).has_table(ledger.name):
             continue
         mine = select(sa.func.count()).where(ledger.c.subject == subject_id.bytes)

@@ -21,18 +21,18 @@ from uuid import UUID
 from sqlalchemy import insert, select
 
 from vaultlayer.audit.event import timestamp
-from vaultlayer.errors import ConfigurationError, KeyErased
+from vaultlayer.errors import ConfigurationError, IntegrityError, KeyErased
 from vaultlayer.keys import tables
 from vaultlayer.keys.states import ERASED
 from vaultlayer.ledgers import MOST_FIELDS, disclosed
 from vaultlayer.lifecycle.models import rows_of
 from vaultlayer.orm import batch, fetching
 from vaultlayer.orm.fetching import STATE
+from vaultlayer.privacy.disclosed import persons_digest
 from vaultlayer.privacy.disclosures import (
     COMPELLED,
     PROCESSOR,
     not_compelled,
-    persons_digest,
     telling,
 )
 from vaultlayer.privacy.grounds import Terms, asked_for, fields_of, settle
@@ -85,8 +85,13 @@ def disclose(
         raise not_compelled()
     terms = settle(access, asked, Terms(kind, recipient, basis, reference, reason, public_key))
     people = _people(subjects)
-    rows = _rows(access, session, people, asked)
-    opened = _opened(access, rows, people)
+    rows = _rows(session, people, asked)
+    try:
+        opened = _opened(access, rows, people)
+    except IntegrityError:
+        with access.vault.key_connection(None) as connection:
+            _still_there(connection, people)  # emptied just now, by an erasure
+        raise
     disclosure_id = uuid.uuid4()
     content = _content(access, disclosure_id, terms, opened)
     header = {"disclosure": str(disclosure_id), "recipient": recipient}
@@ -128,7 +133,7 @@ def _people(subjects: Any) -> list[UUID]:
     return list(found)
 
 
-def _rows(access: Access, session: Session | None, people: list[UUID], asked: Any) -> Any:
+def _rows(session: Session | None, people: list[UUID], asked: Any) -> Any:
     """Per entity its attributes, and the rows of these people."""
     if session is None:
         raise ConfigurationError("disclose() needs a session", hint="pass session=session")

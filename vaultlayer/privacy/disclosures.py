@@ -6,7 +6,6 @@ Append-only (``vaultlayer_disclosure``), with the people concerned beside it
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from vaultlayer.privacy import ledger
 from vaultlayer.privacy.acting import acting_for, categories_of, check_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from sqlalchemy import Connection
 
@@ -151,7 +150,7 @@ class Disclosures:
         with self._vault.key_connection(None) as connection:
             for row in connection.execute(wanted).mappings():
                 key = bytes(row["disclosure_id"])
-                found[key] = _disclosure(row, found.get(key))
+                found[key] = _disclosure(dict(row), found.get(key))
         return sorted(found.values(), key=lambda one: (one.disclosed, one.disclosure_id))
 
 
@@ -175,11 +174,6 @@ def not_compelled() -> ConfigurationError:
         "only a disclosure that the law compels can be withheld from its people",
         hint=f"kinds that can: {', '.join(COMPELLED)}",
     )
-
-
-def persons_digest(subjects: Iterable[bytes]) -> str:
-    """SHA-256 of the people's ids one after another, in rising order."""
-    return hashlib.sha256(b"".join(sorted(subjects))).hexdigest()
 
 
 def _value(value: Any) -> Any:

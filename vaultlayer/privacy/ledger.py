@@ -19,6 +19,7 @@ from vaultlayer.audit.registry import read_registry
 from vaultlayer.keys import tables
 from vaultlayer.ledgers import LEDGERS
 from vaultlayer.lifecycle.tombstones import trail_of
+from vaultlayer.privacy.disclosed import check_people
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -115,7 +116,7 @@ def check(connection: Connection, directory: Path) -> list[Finding]:
     for table, events in LEDGERS.items():
         told = {row: place for name in events for row, place in leaves.get(name, {}).items()}
         findings += _check(connection, table, trail, told, undone, pruned)
-    return findings
+    return findings + check_people(connection, trail)
 
 
 def _check(

@@ -28,6 +28,7 @@ SUITE = "DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM"
 HPKE, JWE = "hpke", "jwe"
 ENTRY_POINT_GROUP = "vaultlayer.packages"
 _PREFIX = "x25519:"
+_JWE_DOTS = 4  # between the parts of the compact serialization
 
 
 def form_of(public_key: str) -> str:
@@ -52,7 +53,7 @@ def open_package(package: bytes, private_key: bytes) -> bytes:
     :param private_key: PEM (PKCS #8), or a JWK for a package of JWE.
     :raises IntegrityError: it was changed, is for another key, or is no package.
     """
-    if not package.lstrip().startswith(b"{"):
+    if package.count(b".") == _JWE_DOTS and not package.lstrip().startswith(b"{"):
         opened: bytes = _jwe().open_package(package, private_key)
         return opened
     key, suite = _private(private_key), _suite()
@@ -111,7 +112,7 @@ def _private(pem: bytes) -> X25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError):
-        key = None  # type: ignore[assignment]
+        key = None
     if not isinstance(key, X25519PrivateKey):
         raise ConfigurationError(
             "this is no X25519 private key in PEM without a passphrase",
