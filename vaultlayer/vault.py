@@ -22,7 +22,7 @@ from vaultlayer.errors import ConfigurationError
 from vaultlayer.governing import Governing
 from vaultlayer.keys.provider import MemoryProvider, open_providers
 from vaultlayer.lifecycle.key_keeping import VaultKeys
-from vaultlayer.lifecycle.models import import_models
+from vaultlayer.lifecycle.models import import_models, subclasses
 from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
 from vaultlayer.privacy.consent import Consent
@@ -244,9 +244,4 @@ class Vault:
         """The mapped classes with personal fields that this vault serves, or their bases."""
         if self.models or self.settings.models:
             return [*self.models, *import_models(self.settings.models)]
-        return _subclasses(PersonalData)
-
-
-def _subclasses(cls: type) -> list[Any]:
-    below: list[type] = cls.__subclasses__()
-    return [each for one in below for each in (one, *_subclasses(one))]
+        return subclasses(PersonalData)

@@ -40,6 +40,12 @@ def import_models(names: Iterable[str]) -> list[Any]:
     return found
 
 
+def subclasses(cls: type) -> list[Any]:
+    """All classes below one, however deep."""
+    below: list[type] = cls.__subclasses__()
+    return [each for one in below for each in (one, *subclasses(one))]
+
+
 def declared(classes: Iterable[Any]) -> list[Entity]:
     """The entities of some classes and of all mapped beside them; a base before its subclasses."""
     found = [entity_of(mapper) for mapper in _mappers(classes)]
