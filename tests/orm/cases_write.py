@@ -550,6 +550,15 @@ def upsert_value(w, s):
     s.execute(statement.on_conflict_do_update(index_elements=["id"], set_=set_))
 
 
+def upsert_unique(w, s):
+    given = {"name": "Eve Geheim", "email": "ADA@geheim.example", "phone": "+44 20 7946 0000"}
+    statement = _dialect_insert(w, w.m.Customer).values(**given)
+    set_ = {"name": statement.excluded.name}
+    s.execute(statement.on_conflict_do_update(index_elements=[w.m.Customer.email], set_=set_))
+    s.commit()
+    assert _names(w) == ["Eve Geheim", "Grace Geheim"]
+
+
 def core_insert_session(w, s):
     s.execute(insert(w.m.Customer.__table__).values(name="Eve Geheim"))
     s.execute(insert(w.m.Customer.__table__), {"name": "Bob Geheim", "email": "b@geheim.example"})

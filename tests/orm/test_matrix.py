@@ -134,6 +134,11 @@ MATRIX: dict[str, list[tuple[str, str, str]]] = {
             "refused: load the row and assign",
             "upsert_value",
         ),
+        (
+            "`on_conflict_do_update()` from `excluded`, by a unique blind index",
+            "works",
+            "upsert_unique",
+        ),
         ("Core `insert(table)` through a session", "works", "core_insert_session"),
         ("Core `insert(table)` through a connection", "works", "core_insert_connection"),
         ("Core executemany", "works", "core_executemany"),

@@ -6,6 +6,7 @@ decision; a type sees only values. So it wraps what comes out and refuses what w
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID, SafeUUID
 
@@ -116,13 +117,17 @@ class BlindIndexType(TypeDecorator[bytes]):
         self.length = length
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name in ("mysql", "mariadb"):  # an index over a BLOB needs a length there
-            return dialect.type_descriptor(VARBINARY(self.length))
-        return dialect.type_descriptor(LargeBinary(self.length))
+        return _storage(dialect.name in ("mysql", "mariadb"), self.length)
 
     def literal_processor(self, dialect: Dialect) -> NoReturn:
         raise _literal()
 
+
+
+@cache
+def _storage(is_mysql: bool, length: int) -> TypeEngine[Any]:
+    """The same object each time: SQLAlchemy asks for it at every search, and adapts new ones."""
+    return VARBINARY(length) if is_mysql else LargeBinary(length)  # an index needs a length there
 
 
 def _stored(value: Any) -> bytes:
