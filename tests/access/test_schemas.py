@@ -19,7 +19,7 @@ from vaultlayer.errors import PolicyError
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = (words.CATEGORIES, words.PURPOSES, words.TESTS, PROCESSORS)
+NAMES = (words.CATEGORIES, words.PURPOSES, words.TESTS, PROCESSORS, "promises.toml")
 
 
 def validator(starter: Path, name: str) -> Draft7Validator:

@@ -16,6 +16,7 @@ from vaultlayer.cli import (
     init,
     keys,
     policy,
+    privacy_reports,
     questions,
     report,
     scan,
@@ -39,6 +40,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
 app.add_typer(report.app, name="report")
+report.app.command()(privacy_reports.register)
+report.app.command()(privacy_reports.promises)
 app.add_typer(subject.app, name="subject")
 audit.app.command("who-read")(questions.who_read)
 audit.app.command("what-did")(questions.what_did)

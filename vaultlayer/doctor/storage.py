@@ -12,6 +12,7 @@ from vaultlayer.doctor.finding import Case, Finding
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.keys.states import ERASED
 from vaultlayer.keys.tables import metadata, subject_key
+from vaultlayer.lifecycle.emptying import NOBODYS
 from vaultlayer.lifecycle.models import entities, fields_by_table
 from vaultlayer.orm.types import BlindIndexType, PersonalType
 
@@ -69,6 +70,7 @@ def values(case: Case) -> Iterator[Finding]:
                         labels[name],
                         "seal them with a backfill, and find out what writes past the vault",
                     )
+    used.pop(NOBODYS, None)
     yield from _keys(case, used)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.audit.event import canonical, check_plain, timestamp
-from vaultlayer.audit.heads import heads_at
 from vaultlayer.audit.query.index import Index
 from vaultlayer.audit.verify import keys_and_heads, verify
 from vaultlayer.auditing import asker
@@ -31,7 +30,7 @@ def report(vault: Vault, shadow: str | None) -> dict[str, Any]:
 
     ``shadow`` says that shadow mode is on; None while it is off.
     """
-    artefacts = _gather(vault)
+    artefacts = gather(vault)
     told = {
         name: {"state": each.state, "words": each.words, "facts": each.facts}
         for name, each in sorted(artefacts.items())
@@ -89,7 +88,8 @@ def _state(states: list[str]) -> str:
     return "partly" if "there" in states else "absent"
 
 
-def _gather(vault: Vault) -> dict[str, Artefact]:
+def gather(vault: Vault) -> dict[str, Artefact]:
+    """Every artefact by its name, made now."""
     settings, snapshot = vault.settings, vault.snapshot
     found = {
         "policy": rules.policy(snapshot),
@@ -112,7 +112,7 @@ def _gather(vault: Vault) -> dict[str, Artefact]:
 def _of_log(vault: Vault) -> dict[str, Artefact]:
     directory = vault.settings.audit_directory
     try:
-        known, heads = keys_and_heads(heads_at(vault.settings.database), directory)
+        known, heads = keys_and_heads(vault._trail.notary.heads, directory)
     except AuditUnavailable:
         known, heads = [], []
     checked = verify(directory, known, heads)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from vaultlayer.orm.field import Field
 
 
+NOBODYS = bytes(16)  # a key id that no key has: of what was emptied while its person stays
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """What one table holds of a person: how many ``rows``, sealed ``values`` and ``terms`` of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vaultlayer.lifecycle.emptying import holdings
+from vaultlayer.lifecycle.emptying import NOBODYS, holdings
 from vaultlayer.lifecycle.models import entities
 from vaultlayer.orm.field import DECLARED
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from vaultlayer.access.bundle import Bundle
     from vaultlayer.acting import Access
     from vaultlayer.vault import Vault
-
-_NOBODYS = bytes(16)  # a key id that no key has
 
 
 def is_only_for(bundle: Bundle, category: str, purpose: str) -> bool:
@@ -56,7 +54,7 @@ def _erase(
         held = holding.held(connection)
         if held.values or held.terms:
             holding.forget_terms(connection)
-            holding.empty(connection, _NOBODYS)
+            holding.empty(connection, NOBODYS)
             access.record(
                 "fields_erased", about=purpose, entity=held.table, fields=list(held.fields),
                 values=held.values, terms=held.terms,
