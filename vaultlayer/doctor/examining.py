@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from vaultlayer.doctor import application, declarations, parts, standing, storage
+from vaultlayer.doctor import application, declarations, indexes, parts, standing, storage
 from vaultlayer.doctor.finding import Case, Finding
 from vaultlayer.errors import AuditUnavailable, ConfigurationError, KeyUnavailable, VaultLayerError
 from vaultlayer.vault import Vault
@@ -28,6 +28,8 @@ CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     storage.tables,
     storage.columns,
     storage.values,
+    indexes.database_indexes,
+    indexes.declarations,
     application.parameters,
     application.structlog_locals,
     application.sentry_locals,
