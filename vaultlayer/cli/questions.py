@@ -64,7 +64,7 @@ def who_read(
     The vault unwraps the person's pseudonym for it. That is recorded: who asked about whom.
     """
     with open_vault(config) as vault:
-        answer = vault.audit.who_read(subject, since=_moment(since), limit=limit)
+        answer = vault.audit.who_read(subject, since=moment(since), limit=limit)
     _answer(_noted(answer, config), json_, html, show.who_read, pages.who_read)
 
 
@@ -79,7 +79,7 @@ def what_did(
 ) -> None:
     """Say what one principal did: sums, by hour, and the newest records."""
     with _index(config, directory) as index:
-        answer = questions.what_did(index, principal, since=_moment(since), limit=limit)
+        answer = questions.what_did(index, principal, since=moment(since), limit=limit)
     _answer(_noted(answer, config, directory), json_, html, show.what_did, pages.what_did)
 
 
@@ -107,10 +107,10 @@ def scope(
     bearer = _token_digest(token) if token else ""
     if directory is not None:
         with _index(config, directory) as index:
-            answer = scope_of(index, sub=principal, token=bearer, since=_moment(since))
+            answer = scope_of(index, sub=principal, token=bearer, since=moment(since))
     else:
         with open_vault(config) as vault:
-            answer = vault.audit.scope(principal=principal, token=bearer, since=_moment(since))
+            answer = vault.audit.scope(principal=principal, token=bearer, since=moment(since))
     _answer(_noted(answer, config, directory), json_, html, show.scope, pages.scope)
 
 
@@ -124,7 +124,7 @@ def denials(
 ) -> None:
     """Say what was refused, to whom, and why."""
     with _index(config, directory) as index:
-        answer = questions.denials(index, since=_moment(since), limit=limit)
+        answer = questions.denials(index, since=moment(since), limit=limit)
     _answer(_noted(answer, config, directory), json_, html, show.denials, pages.denials)
 
 
@@ -137,7 +137,7 @@ def unusual(
 ) -> None:
     """Find bulk reads, unwonted hours and spikes of refusals; exits with 1 where there are any."""
     with _index(config, directory) as index:
-        answer = unusual_in(index, since=_moment(since))
+        answer = unusual_in(index, since=moment(since))
     _answer(_noted(answer, config, directory), json_, html, show.unusual, pages.unusual)
     if answer["findings"]:
         raise typer.Exit(FINDINGS)
@@ -203,17 +203,17 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield told
 
 
-def _moment(since: str) -> int:
+def moment(since: str) -> int:
     """Microseconds since 1970 (UTC); a time without a zone is UTC."""
     if ago := re.fullmatch(r"(\d{1,6})([mhd])", since):
         return int((time.time() - int(ago[1]) * _UNITS[ago[2]]) * 10**6)
     try:
-        moment = datetime.fromisoformat(since) if since else datetime.fromtimestamp(0, UTC)
+        at = datetime.fromisoformat(since) if since else datetime.fromtimestamp(0, UTC)
     except ValueError:
         raise ConfigurationError(
             "--since is no time", hint="write 2026-01-31, 2026-01-31T09:00Z, or 24h for a day ago"
         ) from None
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 10**6)
+    return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 10**6)
 
 
 def _token_digest(given: str) -> str:

@@ -19,6 +19,7 @@ from vaultlayer.cli.common import (
 )
 from vaultlayer.cli.question_show import table as show_table
 from vaultlayer.cli.questions import open_vault
+from vaultlayer.cli.report_board import board
 from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.evidence import controls as evidence
 from vaultlayer.pages.page import page, table, tag
@@ -31,11 +32,7 @@ STATES = {"there": "shown", "partly": "partly", "absent": "nothing to show", "fi
 _CLASSES = {"there": "good", "partly": "warn", "absent": "muted", "finding": "bad"}
 
 app = typer.Typer(no_args_is_help=True, help="Reports: what this vault can show.")
-
-
-@app.callback()
-def _report() -> None:
-    pass  # keeps `report controls` a command of its own while it is the only one
+app.command()(board)
 
 
 @app.command()

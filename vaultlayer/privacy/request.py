@@ -33,8 +33,8 @@ CODES = (
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request as it stands. ``withheld``: what of it was refused, item → (code, text);
-    ``code`` and ``text``: why it was refused as a whole. ``policy_version``: of the rules in
-    force when the latest step was filed."""
+    ``code`` and ``text``: why it was refused as a whole. ``changed``: when the latest step was
+    filed; ``policy_version``: that of the rules in force then."""
 
     request_id: UUID
     subject_id: UUID
@@ -42,6 +42,7 @@ class Request:
     state: str
     received: datetime
     due: datetime
+    changed: datetime
     code: str
     text: str
     withheld: Mapping[str, tuple[str, str]]
@@ -79,6 +80,7 @@ def request_of(rows: list[Any]) -> Request:
         last.state,
         _time(last.received),
         _time(last.due),
+        _time(last.recorded),
         last.code if last.state == REFUSED else "",
         last.words if last.state == REFUSED else "",
         withheld,
