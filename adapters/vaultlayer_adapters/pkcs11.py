@@ -6,7 +6,7 @@ or in the file that VAULTLAYER_PKCS11_PIN_FILE names.
 
 Each version is an AES-256 key of its own that can't be taken out; its CKA_ID is the version's
 name. The place of a KEK is the associated data of AES-GCM, whose 96-bit nonce is drawn here
-(NIST SP 800-38D, 8.2.2): the module must take one.
+(NIST SP 800-38D, 8.2.2): a module that draws its own is refused.
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ from urllib.parse import parse_qs, unquote
 import pkcs11
 from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, ObjectClass
 from pkcs11.exceptions import (
+    ArgumentsBad,
     DeviceError,
     DeviceRemoved,
     EncryptedDataInvalid,
     EncryptedDataLenRange,
     GeneralError,
+    MechanismInvalid,
+    MechanismParamInvalid,
     SessionClosed,
     SessionHandleInvalid,
     TokenNotPresent,
     UserNotLoggedIn,
 )
 
+from vaultlayer.errors import ConfigurationError
 from vaultlayer.forks import in_child
 from vaultlayer.keys.provider import check_oldest
 from vaultlayer.keys.remote import asking, damaged, misnamed, no_key, pack, unpack
@@ -47,6 +51,7 @@ PIN = "VAULTLAYER_PKCS11_PIN"
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _REFUSED = (EncryptedDataInvalid, EncryptedDataLenRange, GeneralError)
+_NO_SUCH_NONCE = (ArgumentsBad, MechanismInvalid, MechanismParamInvalid)
 _ENDED = (
     DeviceError, DeviceRemoved, SessionClosed, SessionHandleInvalid, TokenNotPresent,
     UserNotLoggedIn,
@@ -81,8 +86,7 @@ class Token:
             if not keys:
                 raise no_key(self.name)
             version = list(keys)[-1]
-            wrapped = keys[version].encrypt(plaintext, **_gcm(nonce, aad))
-            return pack(version, nonce + wrapped)
+            return pack(version, nonce + _encrypted(keys[version], plaintext, _gcm(nonce, aad)))
 
         return self._ask(encrypt)
 
@@ -199,6 +203,24 @@ class _Modules:
 @cache
 def _modules() -> _Modules:
     return _Modules()
+
+
+def _encrypted(key: Any, plaintext: bytes, parameters: dict[str, Any]) -> bytes:
+    """Tried at once: a module may refuse the nonce, or draw one of its own silently."""
+    try:
+        wrapped: bytes = key.encrypt(plaintext, **parameters)
+        try:
+            if key.decrypt(wrapped, **parameters) == plaintext:
+                return wrapped
+        except _REFUSED:
+            pass
+    except _NO_SUCH_NONCE:
+        pass
+    raise ConfigurationError(
+        "the PKCS#11 module doesn't use the nonce it is given for AES-GCM",
+        hint="let the HSM take nonces of the application (a setting of the partition, often off in "
+        "FIPS mode), or use another provider",
+    )
 
 
 def _check_works(key: Any) -> None:

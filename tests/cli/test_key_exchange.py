@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
 import shutil
 import sqlite3
+import struct
+import subprocess
 import sys
+import termios
 import textwrap
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -224,3 +231,31 @@ def test_a_backup_that_would_be(club, vaultlayer, tmp_path):
     told = vaultlayer("keys", "backup", "b.json", "--shares", "2/3", "--dry-run")
     assert told.stdout == "Would write b.json and 3 shares.\n"
     assert not (tmp_path / "b.json").exists()
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_progress_in_a_terminal(club, tmp_path, colour):
+    """A bar a step on the terminal, 80 columns wide; stdout has the outcome alone."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    program = "import sys; from vaultlayer.cli import main; sys.argv[0] = 'vaultlayer'; main()"
+    words = [sys.executable, "-c", program, "keys", "rotate", "subject"]
+    env = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    env |= {"TERM": "xterm-256color"} | ({} if colour else {"NO_COLOR": "1"})
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(tmp_path), *sys.path]))
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env=env, cwd=tmp_path)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # EIO: the other side has ended
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    out, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, shown.decode()
+    screen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    for step in ("making keys", "resealing member", "checking member"):
+        assert re.search(rf"{step} .* 2 rows", screen), screen
+    assert max(map(len, re.split(r"[\r\n]+", screen))) <= 80
+    assert bool(re.search(rb"\x1b\[[0-9;]*3\d[0-9;]*m", shown)) == colour
+    assert out.decode().splitlines()[-1].startswith("Proof: 0 of ")
+    assert b"\x1b" not in out

@@ -3,6 +3,7 @@
 ``python cloud_server.py PORT``: plain HTTP at 127.0.0.1, keys in memory. It knows the calls that
 the adapters make, checks what is sent as the services do, and answers in their forms. Written
 from the references, not from the adapters; no part of it has been compared with a real service.
+Some keys are known by their names: ``garbled-…``, ``unchecked``, ``purge-protected``.
 """
 
 from __future__ import annotations
@@ -103,11 +104,13 @@ class Google:
         nonce = os.urandom(12)
         sealed = AESGCM(key["versions"][number]["key"]).encrypt(nonce, plaintext, aad)
         ciphertext = bytes((10, number)) + nonce + sealed
+        changed = _changed(ciphertext) if "garbled-going" in key["name"] else ciphertext
+        checked = "plaintextCrc32c" in body and "unchecked" not in key["name"]
         return {
             "name": f"{key['name']}/cryptoKeyVersions/{number}",
-            "ciphertext": base64.b64encode(ciphertext).decode(),
+            "ciphertext": base64.b64encode(changed).decode(),
             "ciphertextCrc32c": str(google_crc32c.value(ciphertext)),
-            "verifiedPlaintextCrc32c": "plaintextCrc32c" in body,
+            "verifiedPlaintextCrc32c": checked,
             "verifiedAdditionalAuthenticatedDataCrc32c": True,
             "protectionLevel": "SOFTWARE",
         }
@@ -125,8 +128,9 @@ class Google:
         except InvalidTag:
             raise Refused(400, None, "Decryption failed: verify that 'name' refers to the correct"
                           " CryptoKey.") from None  # fmt: skip
+        changed = _changed(plaintext) if "garbled-coming" in key["name"] else plaintext
         return {
-            "plaintext": base64.b64encode(plaintext).decode(),
+            "plaintext": base64.b64encode(changed).decode(),
             "plaintextCrc32c": str(google_crc32c.value(plaintext)),
             "usedPrimary": ciphertext[1] == key["primary"],
             "protectionLevel": "SOFTWARE",
@@ -169,6 +173,8 @@ class Azure:
                 return self.deleted_key(self.key(self.deleted, name), host)
             case "DELETE", ["deletedkeys", name]:
                 self.key(self.deleted, name)
+                if "purge-protected" in name:
+                    raise Refused(403, "Forbidden", "Operation purge is not allowed.")
                 del self.deleted[name]
                 return None
         raise Refused(404, "NotFound", path)
@@ -240,6 +246,11 @@ class Azure:
 
     def error(self, refused):
         return {"error": {"code": refused.status, "message": str(refused)}}
+
+
+def _changed(data):
+    """As it is after a bit was lost on the way."""
+    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 def _url(text):
