@@ -45,6 +45,7 @@ class PersonalData:
     to the subject instead; ``__subject__ = None`` says that the row belongs to no person, and
     seals it with the tenant's own key. ``__tenant__`` names the column that holds the row's
     tenant, ``__region__`` the one that holds the region where a subject's key is made and stays.
+    ``__collected__`` names the column that says when a row's data was collected (retention).
     ``__entity__`` is the stable name sealed into every value, by default the table's:
     set it to the old name when you rename the table.
     """
@@ -53,6 +54,7 @@ class PersonalData:
     __tenant__: ClassVar[str | None]
     __region__: ClassVar[str | None]
     __entity__: ClassVar[str]
+    __collected__: ClassVar[str]
 
     if TYPE_CHECKING:
         subject_id: Mapped[uuid.UUID]

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from subprocess import CompletedProcess
 
-GROUPS = ["audit", "demo", "doctor", "init", "keys", "policy", "report", "scan"]
+GROUPS = [
+    "audit",
+    "demo",
+    "disclosure",
+    "doctor",
+    "init",
+    "keys",
+    "policy",
+    "privacy",
+    "processor",
+    "report",
+    "scan",
+    "subject",
+]
 
 
 @pytest.mark.smoke

@@ -12,11 +12,14 @@ from vaultlayer.cli import (
     audit,
     audit_upkeep,
     demo,
+    disclosure,
     doctor,
     init,
     keys,
     policy,
+    privacy,
     privacy_reports,
+    processor,
     questions,
     report,
     scan,
@@ -39,6 +42,9 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
+app.add_typer(privacy.app, name="privacy")
+app.add_typer(processor.app, name="processor")
+app.add_typer(disclosure.app, name="disclosure")
 app.add_typer(report.app, name="report")
 report.app.command()(privacy_reports.register)
 report.app.command()(privacy_reports.promises)
