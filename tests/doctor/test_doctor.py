@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 import sentry_sdk
@@ -214,6 +215,20 @@ def test_emergencies_that_wait(clinic):
     olga = Principal("olga", ["privacy_officer"])
     with clinic.vault.access(olga, purpose="legal_obligation"):
         clinic.vault.elevations.review(found.where, "it was so")
+    assert clinic.codes() == []
+
+
+def test_requests_that_are_late(clinic):
+    """Until they are answered."""
+    olga = Principal("olga", ["privacy_officer"])
+    early = datetime.now(UTC) - timedelta(days=40)
+    with clinic.vault.access(olga, purpose="legal_obligation"):
+        requests = clinic.vault.requests
+        requests.open(uuid4(), "access")
+        late = requests.open(uuid4(), "erasure", received=early)
+        [found] = clinic.found()
+        assert (found.code, found.where) == ("request_overdue", str(late.request_id))
+        requests.refuse(late.request_id, code="not_held", text="We hold nothing of yours.")
     assert clinic.codes() == []
 
 

@@ -410,3 +410,23 @@ def test_erasing_while_others_disclose_and_register(any_shop):
     with pytest.raises(KeyErased):
         disclose(shop, people[:1], [shop.Buyer.name])
     assert shop.vault.audit.verify().findings == []
+
+
+def test_a_persons_report_has_what_was_disclosed_of_them(shop, tmp_path):
+    """And not what the law forbids to tell: the officer hears of that, and no file does."""
+    people = shop.populate(2)
+    prepare(shop)
+    disclose(shop, people[:1])
+    shop.vault.models = (shop.Buyer,)
+    hidden = disclose(
+        shop, people[:1], recipient="court", kind="judicial", reference="order 7",
+        withhold="the inquiry would be warned", review=date(2099, 1, 1), public_key=PUBLIC,
+    )  # fmt: skip
+    for number, person in enumerate(people):
+        with shop.access(OLGA, "legal_obligation"):
+            made = shop.vault.subjects.report(person, tmp_path / str(number))
+        text = (tmp_path / str(number) / "report.json").read_text()
+        told = json.loads(text)["disclosures"]
+        assert [each["recipient"] for each in told] == ["post_office"][: 1 - number]
+        assert ("order 7" in text, str(hidden.disclosure_id) in text) == (False, False)
+        assert [each["review"] for each in made["untold"]] == ["2099-01-01"][: 1 - number]

@@ -24,8 +24,8 @@ PIXEL = bytes.fromhex(
     "0000000d49444154789c6360f8cfc000000301010018dd8db00000000049454e44ae426082"
 )
 FILES = {
-    "consents.csv", "data.csv", "index.html", "notices.csv", "purposes.csv", "reads.csv",
-    "report.json", "requests.csv", "withheld.csv",
+    "consents.csv", "data.csv", "disclosures.csv", "index.html", "notices.csv", "purposes.csv",
+    "reads.csv", "report.json", "requests.csv", "withheld.csv",
 }  # fmt: skip
 
 

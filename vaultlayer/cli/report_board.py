@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,6 +43,9 @@ def board(
     since: Annotated[
         str, typer.Option(help="From when on: 2026-01-31, 2026-01-31T09:00Z, or 24h, 30d ago.")
     ] = "90d",
+    results: Annotated[
+        Path | None, typer.Option(help="The last test run's results (pytest --junit-xml=FILE).")
+    ] = None,
     html: HtmlOption = None,
     config: ConfigOption = None,
     json_: JsonOption = False,
@@ -52,7 +56,7 @@ def board(
     Its digest is written into the audit log. Exits with 1 where the log or a ledger has findings.
     """
     with open_vault(config) as vault:
-        made = evidence.board(vault, moment(since), shadow_note(config))
+        made = evidence.board(vault, moment(since), results, shadow_note(config))
         answer = {**made, "signed": sign(vault, made)}
     if html is not None:
         write_page(html, board_page(answer))
@@ -102,6 +106,10 @@ def sections(
     yield "Keys", ("Change", "Times"), _pairs(keys["changes"])
     drill = keys["last_drill"][:16].replace("T", " ") or "none"
     yield "Restore drill", ("Last", "Not brought back"), [(drill, keys["drill_left"])]
+    promises = answer["promises"]
+    yield "Promises of the notice", ("Green", "Stale", "Red"), [
+        tuple(promises[state] for state in ("green", "stale", "red"))
+    ]
     yield "The audit log", ("Records", "Shards", "Findings", "Alarms"), [
         (f"{audit['records']:,}", audit["shards"], len(audit["findings"]), answer["alarms"])
     ]

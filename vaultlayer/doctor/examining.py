@@ -36,6 +36,7 @@ CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     standing.shadow,
     standing.agreements,
     standing.emergencies,
+    standing.requests,
 )
 
 

@@ -54,3 +54,14 @@ def emergencies(case: Case) -> Iterator[Finding]:
             row["elevation_id"],
             f"vaultlayer policy review {row['elevation_id']} --as … --verdict …",
         )
+
+
+def requests(case: Case) -> Iterator[Finding]:
+    """Requests of people that are still open after their deadline."""
+    for each in case.vault.requests.overdue():
+        yield Finding(
+            "request_overdue",
+            f"a request ({each.kind}) was to be answered by {each.due:%Y-%m-%d}",
+            str(each.request_id),
+            "carry it out, or refuse it with a reason: vaultlayer subject request …",
+        )

@@ -16,10 +16,12 @@ from vaultlayer.audit.query.index import Index
 from vaultlayer.audit.query.questions import READS, records_at, text
 from vaultlayer.audit.verify import keys_and_heads, verify
 from vaultlayer.errors import AuditUnavailable
+from vaultlayer.evidence.promises import promises
 from vaultlayer.privacy.request import COMPLETED, OPEN, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from vaultlayer.vault import Vault
 
@@ -74,8 +76,13 @@ class _Counts:
             self.drill, self.drill_left = record["ts"], record.get("left", 0)
 
 
-def board(vault: Vault, since: int, shadow: str | None = None) -> dict[str, Any]:
-    """The report from ``since`` (microseconds since 1970, UTC) up to now."""
+def board(
+    vault: Vault, since: int, results: Path | None = None, shadow: str | None = None
+) -> dict[str, Any]:
+    """The report from ``since`` (microseconds since 1970, UTC) up to now.
+
+    :param results: a JUnit XML file of the last test run, for the promises' coverage.
+    """
     directory = vault.settings.audit_directory
     counts = _Counts()
     with Index(directory, progress=vault.audit.progress) as index:
@@ -110,6 +117,7 @@ def board(vault: Vault, since: int, shadow: str | None = None) -> dict[str, Any]
             "last_drill": counts.drill,
             "drill_left": counts.drill_left,
         },
+        "promises": promises(vault, results)["counts"],
         "alarms": counts.told["alarm"],
         "audit": _audit(vault),
         "shadow": shadow,

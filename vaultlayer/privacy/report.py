@@ -67,6 +67,7 @@ def collect(vault: Vault, access: Access, subject_id: UUID) -> dict[str, Any]:
             for each in purposes.values()
         ],
         "reads": _reads(vault, subject_id),
+        "disclosures": _disclosures(vault, subject_id),
         "consents": vault.consent.history(subject_id),
         "notices": vault.notices.history(subject_id),
         "requests": _requests(vault, subject_id),
@@ -173,6 +174,23 @@ def _reads(vault: Vault, subject_id: UUID) -> dict[str, Any]:
     except (KeyErased, KeyUnavailable):  # nobody has this id, or nobody any more
         found = {"total": 0, "readers": [], "events": []}
     return {name: found[name] for name in ("total", "readers", "events")}
+
+
+def _disclosures(vault: Vault, subject_id: UUID) -> list[dict[str, Any]]:
+    """Those the person may be told of; of the others a word here would tell too."""
+    return [
+        {
+            "disclosed": each.disclosed.isoformat(),
+            "kind": each.kind,
+            "recipient": each.recipient,
+            "purpose": each.purpose,
+            "basis": each.basis,
+            "reference": each.reference,
+            "reason": each.reason,
+            "fields": [*each.fields],
+        }
+        for each in vault.disclosures.of(subject_id)
+    ]
 
 
 def _requests(vault: Vault, subject_id: UUID) -> list[dict[str, Any]]:

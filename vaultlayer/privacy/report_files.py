@@ -32,6 +32,9 @@ _PARTS = {
     "requests": (
         "request", "kind", "state", "received", "due", "code", "text", "policy_version"
     ),
+    "disclosures": (
+        "disclosed", "kind", "recipient", "purpose", "basis", "reference", "reason", "fields"
+    ),
     "withheld": ("item", "code", "text", "rows"),
     "purposes": ("purpose", "words", "basis", "retention", "categories"),
 }  # fmt: skip

@@ -38,6 +38,12 @@ def page_of(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         tag("h2", "Your data"),
         *([_of_table(each, pictures) for each in report["data"]] or [_NONE]),
         *_reads(report["reads"]),
+        tag("h2", "Who else was given your data"),
+        _table(("When", "Who", "What", "For", "Because of", "Reference"), [
+            (d["disclosed"][:10], d["recipient"], ", ".join(d["fields"]), d["purpose"],
+             _BASES.get(d["basis"], d["basis"]), d["reference"])
+            for d in report["disclosures"]
+        ]),
         tag("h2", "What you agreed or objected to"),
         _table(("When (UTC)", "Purpose", "What happened", "Text shown", "How"), [
             (_when(c["recorded"]), c["purpose"] or "all", _SAID.get(c["said"], c["said"]),

@@ -75,7 +75,9 @@ class Subjects:
         at hand; what it may not read is listed with the reason. About a person nobody knows the
         report is the same, and empty.
 
-        :returns: ``folder``, ``sha256`` (of report.json), ``rows``, ``reads`` and ``withheld``.
+        :returns: ``folder``, ``sha256`` (of report.json), ``rows``, ``reads``, ``withheld``; and
+            ``untold``: disclosures the law forbids to tell of, which no file of the folder
+            mentions, each with the ``reason`` and the day of its ``review``.
         """
         from vaultlayer.privacy.report import collect
         from vaultlayer.privacy.report_files import write
@@ -94,6 +96,14 @@ class Subjects:
             "rows": sum(len(table["rows"]) for table in made["data"]),
             "reads": made["reads"]["total"],
             "withheld": made["withheld"],
+            "untold": [
+                {
+                    "disclosure": str(each.disclosure_id),
+                    "reason": each.withheld,
+                    "review": each.review.isoformat() if each.review else None,
+                }
+                for each in self._vault.disclosures.withheld_of(subject_id)
+            ],
         }
 
     def restrict(
