@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+sys.path.insert(0, str(Path(__file__).parent))
+try:
+    from styles import SCHEMAS, TRUTH, make
+finally:
+    sys.path.pop(0)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,3 +44,21 @@ def wrong(scan: Scan, truth: Mapping[str, str]) -> set[tuple[str, str]]:
 def test_chinook(scan, chinook) -> None:
     """Nothing is missed in Chinook, and nothing is taken for personal that isn't."""
     assert wrong(scan(chinook), CHINOOK) == set()
+
+
+@pytest.mark.parametrize("style", list(SCHEMAS))
+def test_styles(scan, style: str, tmp_path: Path) -> None:
+    """German, French, Japanese and abbreviated names; things that look personal and aren't."""
+    make(tmp_path / "some.db", style)
+    assert wrong(scan(sa.create_engine(f"sqlite:///{tmp_path}/some.db")), TRUTH[style]) == set()
+
+
+@pytest.mark.parametrize("style", list(SCHEMAS))
+def test_names_alone(scan, style: str, tmp_path: Path) -> None:
+    """Without looking at a row: most is found by its name, and little else is."""
+    make(tmp_path / "some.db", style, rows=0)
+    told = found(scan(sa.create_engine(f"sqlite:///{tmp_path}/some.db"), sample=0))
+    truth = {name: what for name, what in TRUTH[style].items() if not name.startswith("t_017")}
+    right = told.items() & truth.items()
+    assert len(right) >= 0.8 * len(truth)
+    assert len(told) - len(right) <= 2
