@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from vaultlayer.access.context import CURRENT, PINNED
 from vaultlayer.actor import deadline_of, told_of
 from vaultlayer.audit.event import trace_id as current_trace
-from vaultlayer.audit.slots import NO_REF, texts
+from vaultlayer.audit.slots import texts
 from vaultlayer.crypto.refusals import damaged
 from vaultlayer.deciding import NOBODY, Deciding
-from vaultlayer.errors import ConfigurationError
+from vaultlayer.errors import ConfigurationError, IntegrityError
 from vaultlayer.orm import batch, fetching
 from vaultlayer.orm.sorting import in_order
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from vaultlayer.access.principal import Principal
-    from vaultlayer.errors import IntegrityError
     from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.field import Field
     from vaultlayer.orm.sorting import Collation
@@ -217,13 +216,11 @@ class Access(Deciding):
 
     def record(self, event: str, **fields: object) -> None:
         """Write an event of this access into the log now; AuditUnavailable when it can't be."""
-        told = self.journal.numbers.accesses[self._records()]
-        self.vault.log.write(event, **told, **fields)
+        self.vault.log.write(event, **self.journal.context(self._records()), **fields)
 
-    def damaged(self, field: Field, ref: bytes = NO_REF) -> IntegrityError:
-        """Journal that a value that may be read didn't open, and return the error."""
-        prefix = self.spec(field.entity, (field.name,), "read", "error", "integrity")
-        self.journal.append_many(prefix, [ref])
+    def damaged(self, field: Field, refs: Sequence[bytes]) -> IntegrityError:
+        """Journal that these people's values may be read and didn't open; return the error."""
+        self.failed(field, "read", IntegrityError.code, refs)
         return damaged()
 
     def alarm(self, field: Field, ref: bytes) -> None:

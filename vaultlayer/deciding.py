@@ -176,6 +176,13 @@ class Deciding(ABC):
         self.journal.append_many(prefix, refs)
         return refusal(action, field, self.purpose, reason)
 
+    def failed(
+        self, field: Field, action: str, code: str, refs: Sequence[bytes] = (NO_REF,)
+    ) -> None:
+        """Journal that what is allowed could not be done; ``code`` is the error's."""
+        prefix = self.spec(field.entity, (field.name,), action, "error", code)
+        self.journal.append_many(prefix, refs)
+
     def spec(
         self, entity: str, fields: Sequence[str], action: str, effect: str, reason: str
     ) -> bytes:

@@ -6,10 +6,8 @@ hold no person, principal, value or key.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -63,14 +61,11 @@ def _decisions(vault: Vault) -> Iterator[Figure]:
 
 
 def _journal(vault: Vault) -> Iterator[Figure]:
-    noting = vault.journal.numbers.noting()
-    opened = min((access.context["opened"] for access in noting), default="")
-    lag = time.time() - datetime.fromisoformat(opened).timestamp() if opened else 0.0
     yield Figure(
         "vaultlayer_journal_lag_seconds",
         "gauge",
         "Age of the oldest access whose notes are not in the log yet",
-        max(0.0, lag),
+        vault.journal.lag(),
     )
 
 

@@ -85,7 +85,7 @@ def reading(  # noqa: C901 counts what it holds
         except UnicodeDecodeError:
             pass  # a lone surrogate, which only the codec knows to read
         except (InvalidTag, ValueError):
-            raise access.damaged(field, ref) from None
+            raise access.damaged(field, [ref]) from None
         return _value(grant, sealed[2], data)
 
     return read
@@ -158,7 +158,7 @@ def _open_column(
             for (_, _, decrypt, _, place, _), sealed in zip(spots, closed, strict=True)
         ]
     except (InvalidTag, ValueError):
-        raise access.damaged(grant.field) from None
+        raise access.damaged(grant.field, _unopened(head, spots, closed)) from None
     if flagged or grant.masked:
         return [
             None if data is None else _value(grant, sealed[2], data)
@@ -171,6 +171,17 @@ def _open_column(
                 for data in opened
             ]
     return [None if data is None else decode(data) for data in opened]
+
+
+def _unopened(head: bytes, spots: Sequence[loading.Spot], closed: Sequence[Any]) -> list[bytes]:
+    """The log refs of the values among these that don't open."""
+    refs = []
+    for (_, _, decrypt, ref, place, _), sealed in zip(spots, closed, strict=True):
+        try:
+            decrypt(sealed[19:31], sealed[31:], head + place) if sealed is not None else None
+        except (InvalidTag, ValueError):
+            refs.append(ref)
+    return refs
 
 
 def _value(grant: Grant, flags: int, data: bytes) -> Any:

@@ -23,6 +23,7 @@ from vaultlayer.crypto.envelope import (
     seal,
 )
 from vaultlayer.errors import ConfigurationError, IntegrityError
+from vaultlayer.orm.loading import failures_told
 from vaultlayer.sealed import Sealed, Unsealed
 from vaultlayer.search.upkeep import Upkeep
 
@@ -65,8 +66,9 @@ def seal_rows(
     grants = {field: authorize(access, field) for field in written}
 
     with access.vault.key_connection(connection) as keys_on:
-        former = _former_keys(access, keys_on, rows, unsaved or {})
-        keys = _keys(access, keys_on, rows)
+        with failures_told(access, written, "write"):
+            former = _former_keys(access, keys_on, rows, unsaved or {})
+            keys = _keys(access, keys_on, rows)
         access.admit(
             keys_on, {keys[row.tenant, row.subject]: row.values[0][1] for row in rows if row.values}
         )

@@ -30,7 +30,7 @@ REPORTS = {
 # They change something, or show the log's lines and hashes as they are.
 NO_REPORTS = {
     "policy review", "policy store", "audit verify", "audit recover", "audit tail", "audit key",
-    "audit fsck", "audit prune", "audit export", "audit accept-loss", "audit prove",
+    "audit fsck", "audit prune", "audit export", "audit accept-loss", "audit adopt", "audit prove",
 }  # fmt: skip
 PAGES = {name for name in REPORTS if name.startswith(("audit", "report"))} | {"policy matrix"}
 SAYS = "Shadow mode is on: the rules in candidate are tried"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from vaultlayer.audit.definitions import Access, Kind
 from vaultlayer.audit.event import access_context, timestamp
@@ -86,6 +87,16 @@ class Journal:
                 "this access is not open", hint="read within the block of vault.access()"
             )
         return opened.prefixes.get(kind) or self._define(opened, kind)
+
+    def context(self, access: int) -> Mapping[str, Any]:
+        """What the events of an open access say of it: who, for what, since when."""
+        return self.numbers.accesses[access]
+
+    def lag(self) -> float:
+        """Seconds since the oldest open access with notes began: its notes aren't in the log."""
+        opened = min((access.context["opened"] for access in self.numbers.noting()), default="")
+        began = datetime.fromisoformat(opened).timestamp() if opened else time.time()
+        return max(0.0, time.time() - began)
 
     def append(self, prefix: bytes, ref: bytes) -> None:
         """Note one touch."""

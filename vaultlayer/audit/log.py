@@ -49,7 +49,8 @@ class Log:
 
     _guard: Guard
     _shard: Shard | None = None
-    _next: Shard | None = None  # begun already, written to after ``turn``
+    _coming: Shard | None = None  # begun already, not told of yet
+    _next: Shard | None = None  # noted for already, written to after ``turn``
     torn = b""
 
     def __init__(
@@ -102,11 +103,16 @@ class Log:
         """The name of the newest shard; starts one where there is none (in a forked child).
 
         Refused while a required sink is known to fail: nothing can be noted for the shard then.
+        A shard that is started is vouched for (``before_use``) before anything is noted for it.
         """
         self.sinks.check()
         with self._guard:
+            is_new = self._shard is None
             self._start().begin()
-            return self._next.name if self._next else self.shard
+            name = self._next.name if self._next else self.shard
+        if is_new:
+            self.before_use()
+        return name
 
     def check(self) -> None:
         """Raise ``AuditUnavailable`` when the log, or a required sink, is known not to work."""
@@ -168,12 +174,20 @@ class Log:
             shard.file.size > SHARD_BYTES or time.monotonic() - shard.began > SHARD_SECONDS
         )
 
+    def prepare_next(self) -> str:
+        """Begin the next shard, and return its name; nobody notes anything for it yet."""
+        with self._guard:
+            self._start()
+            if self._next is None and self._coming is None:
+                self._coming = self._create()
+            return (self._next or self._coming or self._start()).name
+
     def begin_next(self) -> str:
-        """Begin the next shard, and return its name; records go to the old one until ``turn``."""
+        """Have notes go to the next shard, and return its name; records do after ``turn``."""
         with self._guard:
             self._start()
             if self._next is None:
-                self._next = self._create()
+                self._next, self._coming = self._coming or self._create(), None
             return self._next.name
 
     def turn(self) -> None:
@@ -188,18 +202,18 @@ class Log:
         """End the shard with its ``close`` record; further writes are refused."""
         with self._guard:
             self._closed = _CLOSED
-            shards = [shard for shard in (self._shard, self._next) if shard]
-            self._shard = self._next = None
+            shards = [shard for shard in (self._shard, self._next, self._coming) if shard]
+            self._shard = self._next = self._coming = None
             for shard in shards:
                 shard.end()
         self.sinks.close()
 
     def release(self) -> None:
         """Let go of the files as they are. In a forked child: they are the parent's alone."""
-        for shard in (self._shard, self._next):
+        for shard in (self._shard, self._next, self._coming):
             if shard is not None:
                 shard.file.close()
-        self._shard = self._next = None
+        self._shard = self._next = self._coming = None
         self.sinks.release()
         self._guard = Guard()
 
@@ -211,6 +225,7 @@ class Log:
 
     def _create(self) -> Shard:
         shard = Shard.create(folder(self.directory, "log"), power=self._power)
+        self.sinks.begin(self.directory, shard.name, power=self._power)
         shard.written = self.sinks.put
         shard.begin()
         return shard

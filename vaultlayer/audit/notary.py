@@ -8,7 +8,6 @@ store of heads, and only then publishes it (the order of Sunlight).
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import weakref
@@ -23,6 +22,7 @@ from vaultlayer.audit.follow import (
     stand,
     stored_heads,
 )
+from vaultlayer.audit.forks import fork_between_rounds
 from vaultlayer.audit.heads import Conflict
 from vaultlayer.audit.registry import Signing, opened
 from vaultlayer.errors import AuditUnavailable, VaultLayerError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 ROUND = 1.0  # seconds between two rounds
 HEARTBEAT = 60.0  # seconds after which an idle process says that it is there
+REGISTERED = 10.0  # seconds a process's first access waits for its shard to be registered
 WITNESS = 60.0  # seconds between two heads that witnesses are asked to sign
 MAX_LAG = 60.0  # seconds without a signature after which accesses are refused
 
@@ -52,6 +53,7 @@ class Notary:
     _journal: Journal
     _publisher: Publisher
     _own = ""
+    working: threading.Lock  # held while a round is on
 
     def __init__(
         self,
@@ -60,15 +62,14 @@ class Notary:
         provider: Provider,
         witnesses: Sequence[Witness] = (),
     ) -> None:
-        self.heads = heads
-        self._witnesses = witnesses
+        self.heads, self._witnesses = heads, witnesses
         self._directory, self._provider = directory, provider
         self._signing: Signing | None = None
         self._failure = ""
         self._is_checked = self._is_attending = self._closed = False
         self.release()
         at_exit_and_fork(self)
-        _fork_between_rounds(weakref.ref(self))
+        fork_between_rounds(weakref.ref(self))
 
     def attend(self, log: Log, journal: Journal) -> None:
         """Watch over these from now on; the thread starts with the first access."""
@@ -92,6 +93,8 @@ class Notary:
             self.check_heads()
         if self._thread is None:
             self._start()
+        if not self._registered.is_set():
+            self._wait_for_registry()
         lag = time.monotonic() - self._signed
         if lag > MAX_LAG:
             raise unavailable(f"the audit log wasn't signed for {lag:.0f} s", self._trouble)
@@ -115,8 +118,8 @@ class Notary:
         self._thread: threading.Thread | None = None
         self._follower: Follower | None = None
         self._trouble: Exception | None = None
-        self._guard, self._working = threading.Lock(), threading.Lock()
-        self._stop = threading.Event()
+        self._guard, self.working = threading.Lock(), threading.Lock()
+        self._stop, self._registered = threading.Event(), threading.Event()
         self._signed = self._spoke = time.monotonic()
         self._next_witness = 0.0
 
@@ -124,6 +127,16 @@ class Notary:
         """End the thread without a signature: the folder is about to go."""
         self._failure, self._closed = "the audit log was closed", True
         self.close()
+
+    def _wait_for_registry(self) -> None:
+        """Nothing is noted for a shard that nobody has heard of: that is how planted ones look."""
+        if threading.current_thread() is self._thread or not self._log.shard:
+            return  # a forked child has no shard yet, and asks again once it does
+        is_there = self._registered.wait(REGISTERED)
+        if self._failure:
+            raise unavailable(self._failure)
+        if not is_there:
+            raise unavailable("the audit log's file can't be registered", self._trouble)
 
     def _start(self) -> None:
         with self._guard:
@@ -135,11 +148,11 @@ class Notary:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            with self._working:
+            with self.working:
                 self._round()
             self._stop.wait(ROUND)
         if not self._failure:
-            with self._working, suppress(VaultLayerError, OSError):  # else the next process does it
+            with self.working, suppress(VaultLayerError, OSError):  # else the next process does it
                 self._settle()
 
     def _round(self) -> None:
@@ -156,6 +169,9 @@ class Notary:
     def _watch(self) -> None:
         self._journal.watch()
         if self._log.due:
+            name = self._log.prepare_next()
+            with self._registry() as registry:
+                self._register(registry, name)
             self._journal.rotate()
         if time.monotonic() - self._spoke > HEARTBEAT:
             self._log.write("heartbeat")
@@ -202,11 +218,16 @@ class Notary:
         with self._registry() as registry:
             if registry.state().get(path.stem, {}).get("event") == "sealed":
                 return None
-            head = self._rows(registry).get(registry.origin)
-            registry.append([{"event": "shard", "shard": path.stem}], head)
+            self._register(registry, path.stem)
             self._publisher = registry.publisher
         self._follower = Follower(path, keep=True)
+        self._registered.set()
         return self._follower
+
+    def _register(self, registry: Registry, name: str) -> None:
+        if name not in registry.state():
+            head = self._rows(registry).get(registry.origin)
+            registry.append([{"event": "shard", "shard": name}], head)
 
     def _settle(self) -> None:
         with self._registry() as registry:
@@ -227,23 +248,8 @@ class Notary:
 
     def _fail(self, error: Conflict) -> None:
         self._failure = error.message
+        self._registered.set()  # nobody need wait for it any more
         if self._is_attending:
             self._log.fail(error.message)
             with suppress(AuditUnavailable):
                 self._journal.watch()
-
-
-def _fork_between_rounds(reference: weakref.ref[Notary]) -> None:
-    """A child is no copy of a process that is just using its database or holds the registry."""
-    held: list[threading.Lock] = []
-
-    def before() -> None:
-        notary = reference()
-        if notary is not None and notary._working.acquire(timeout=DEADLINE):
-            held.append(notary._working)
-
-    def after() -> None:
-        while held:
-            held.pop().release()
-
-    os.register_at_fork(before=before, after_in_parent=after, after_in_child=held.clear)

@@ -42,6 +42,7 @@ class Trail:
             pass  # no database or no tables yet: asked again before the first access
         self.log = Log(directory, durability=durability, sinks=sinks)
         self.journal = Journal(directory, durability=durability, log=self.log)
+        sinks.catch_up(directory)
         self.notary.attend(self.log, self.journal)
 
     def close(self) -> None:

@@ -123,6 +123,22 @@ def accept_loss(directory: Path, reason: str, signing: Signing) -> list[Head]:
     return lost
 
 
+def adopt(directory: Path, shard: str, reason: str, signing: Signing) -> None:
+    """Register a shard that nobody registered, with the reason: the next vault signs it.
+
+    :raises ConfigurationError: there is no such shard, or the registry has it already.
+    """
+    with opened(directory, signing) as registry:
+        if shard in registry.state() or not shard_path(directory, shard).exists():
+            raise ConfigurationError(
+                "there is no such shard that the registry lacks",
+                hint="`vaultlayer audit verify` names those that there are",
+            )
+        kept = {head.origin: head for head in signing.heads.at("", registry.origin)}
+        record = {"event": "shard", "shard": shard, "adopted": reason[:200]}
+        registry.append([record], kept.get(registry.origin))
+
+
 def _set_aside(directory: Path, head: Head) -> None:
     """A checkpoint that the log doesn't lead to any more is kept under another name."""
     name = head.origin.removeprefix(f"{head.log}/")

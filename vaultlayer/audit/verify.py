@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaultlayer.audit.check import ChainCheck, Finding, RegistryCheck, seconds_of
 from vaultlayer.audit.files import unavailable
-from vaultlayer.audit.follow import shard_path, tree_folder
+from vaultlayer.audit.follow import shard_path, tells_something, tree_folder
 from vaultlayer.audit.heads import place_of
 from vaultlayer.audit.note import COSIGNATURE, Checkpoint, open_checkpoint, signers
 from vaultlayer.audit.registry import origin_of, read_registry, registry_path, state_of
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from vaultlayer.audit.note import VerifierKey
 
 REGISTRY = "registry"
+PLANTED = (
+    "isn't in the registry: no process of this log began it. Move it out of log/ and ask who put "
+    "it there; if it is yours, `vaultlayer audit adopt` takes it in"
+)
 LIMITS = (
     "Not found without signed checkpoints: a shard removed whole, "
     "or rewritten up to its end with new hashes."
@@ -130,6 +134,8 @@ class _Verification:
         check = ChainCheck(path, {head.size for head in heads}, promised)
         check.run()
         signed = self._compare(check, heads)
+        if self.records and name not in self.state and self._is_planted(path):
+            check.find(PLANTED, 0)
         self.total += check.tree.size
         self.unsigned += check.tree.size - signed
         if self.state.get(name, {}).get("event") == "sealed":
@@ -140,6 +146,11 @@ class _Verification:
         if self.keys and told and not check.alive and not (folder / "checkpoint").exists():
             check.find("has no checkpoint", 0)
         self.findings += check.findings
+
+    def _is_planted(self, path: Path) -> bool:
+        """Whether it tells something, and nobody registered it meanwhile either."""
+        is_telling = tells_something(path)
+        return is_telling and path.stem not in state_of(read_registry(self.directory))
 
     def _check_missing(self, name: str, ends: list[Checkpoint], heads: list[Checkpoint]) -> None:
         if self.state[name]["event"] == "loss":

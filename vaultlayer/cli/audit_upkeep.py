@@ -196,6 +196,25 @@ def accept_loss(
         typer.echo("Nothing is lost: the log is what its heads say.")
 
 
+def adopt(
+    shard: Annotated[str, typer.Argument(help="Its name, as `verify` says it.")],
+    reason: Annotated[str, typer.Option(help="Where it comes from, for the record.")],
+    dry_run: _DryRun = False,
+    config: ConfigOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Take a shard in that no process registered, once you know that it is yours.
+
+    Such a one is never signed by itself: who can write the directory could have put it there.
+    """
+    if not dry_run:
+        upkeep.adopt(audit_directory(config, None), shard, reason, _signing(config))
+    if json_:
+        print_json({"dry_run": dry_run, "adopted": shard})
+    else:
+        typer.echo("Nothing was changed: --dry-run." if dry_run else "Recorded in the registry.")
+
+
 def _signing(config: Path | None) -> Signing:
     settings = Settings.load(config)
     heads = heads_at(settings.database)

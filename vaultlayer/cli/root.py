@@ -56,6 +56,7 @@ for _question in (questions.scope, questions.denials, questions.unusual, tail.ta
 for _command in (audit_upkeep.key, audit_upkeep.fsck, audit_upkeep.prune, audit_upkeep.export):
     audit.app.command()(_command)
 audit.app.command("accept-loss")(audit_upkeep.accept_loss)
+audit.app.command("adopt")(audit_upkeep.adopt)
 audit.app.add_typer(audit_upkeep.prove, name="prove")
 
 

@@ -12,6 +12,7 @@ from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm import fetching
 from vaultlayer.orm.attribute import personal_field
 from vaultlayer.orm.entity import entity_of
+from vaultlayer.orm.loading import failures_told
 from vaultlayer.sealed import Unsealed
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def reveal(
     instances = as_rows(rows)
     entity, fields = _asked(attributes)
     _check(instances, entity, fields)
-    _fetch_keys(access, instances, fields[0])
+    with failures_told(access, fields, "read"):
+        _fetch_keys(access, instances, fields[0])
     opened: list[tuple[Any, ...]] = []
     for start in range(0, len(instances), _CHUNK):
         chunk = instances[start : start + _CHUNK]
@@ -64,7 +66,8 @@ def open_selected(
             for known, sealed in zip(first, column, strict=True)
             if sealed and not (known and sealed[:19] == known[:19])
         ]
-    fetching.fetch_missing(access, session, values)
+    with failures_told(access, selected.fields, "read"):
+        fetching.fetch_missing(access, session, values)
     opened: list[list[Any]] = [[] for _ in closed]
     for start in range(0, len(places), _CHUNK):
         chunk = slice(start, start + _CHUNK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,20 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.binding import row_part, subject_part
 from vaultlayer.crypto.envelope import SUITE_ITEM, is_row_bound
 from vaultlayer.crypto.refusals import damaged
-from vaultlayer.errors import KeyUnavailable
+from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable, PlaintextFound
 from vaultlayer.orm.fetching import STATE, fetch_key, lacks_greenlet
 from vaultlayer.sealed import Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
+
+# Why a value that may be read, or written, can't be.
+UNOPENED = (IntegrityError, KeyErased, KeyUnavailable, PlaintextFound)
 
 # Where a value is opened. Whose row it is, and how the envelopes begin that open in the same spot
 # (None: only the one it was made for); their key's decrypt, the person's log ref, the place from
@@ -38,26 +42,42 @@ def locate(
     meets another subject here and doesn't open.
     """
     key = access.cached_keys.get(envelope[3:19])
-    if key is None or monotonic() >= key.expires:
-        key = fetch_key(access, row, envelope)
-    number, plain_header, decrypt, place = key.plain
-    header: bytes | None = plain_header
-    owner = None
-    if entity.subject_key is not None:
-        owner = row.get(entity.subject_key) or _load(row, entity.subject_key)
-        if owner is None:
+    try:  # costs nothing as long as nothing is raised
+        if key is None or monotonic() >= key.expires:
+            key = fetch_key(access, row, envelope)
+        number, plain_header, decrypt, place = key.plain
+        header: bytes | None = plain_header
+        owner = None
+        if entity.subject_key is not None:
+            owner = row.get(entity.subject_key) or _load(row, entity.subject_key)
+            if owner is None:
+                raise damaged()
+        if (owner.int if owner is not None else -1) != number:
             raise damaged()
-    if (owner.int if owner is not None else -1) != number:
-        raise damaged()
-    subject = key.subject
-    if access.people.known.get(subject, access.people.otherwise) != "":
-        _ask_about(access, field, row, envelope, subject)
-    if subject in access.decoys:
-        access.alarm(field, key.log_ref)
-    until = key.expires if key.expires < access.deadline else access.deadline
-    if entity.is_composite or envelope[:19] != plain_header:
-        header, place = None, _whole_place(access, entity, field, row, key, envelope)
+        subject = key.subject
+        if access.people.known.get(subject, access.people.otherwise) != "":
+            _ask_about(access, field, row, envelope, subject)
+        if subject in access.decoys:
+            access.alarm(field, key.log_ref)
+        until = key.expires if key.expires < access.deadline else access.deadline
+        if entity.is_composite or envelope[:19] != plain_header:
+            header, place = None, _whole_place(access, entity, field, row, key, envelope)
+    except UNOPENED as error:  # every attempt leaves a record
+        access.failed(field, "read", error.code, [key.log_ref if key is not None else NO_REF])
+        raise
     return owner, header, decrypt, key.log_ref, place, until
+
+
+@contextmanager
+def failures_told(access: Access, fields: Iterable[Field], action: str) -> Iterator[None]:
+    """Journal of each field, where it is allowed, that a batch's keys could not be had."""
+    try:
+        yield
+    except UNOPENED as error:
+        for field in fields:
+            access.confirm(access.grant(field, action))
+            access.failed(field, action, error.code)
+        raise
 
 
 def _whole_place(

@@ -16,11 +16,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.audit.files import DEADLINE
+from vaultlayer.audit.sinks.position import Orphan, Positions, orphans
 from vaultlayer.audit.sinks.sink import Record
 from vaultlayer.errors import AuditUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from vaultlayer.audit.sinks.sink import Sink
 
@@ -65,12 +67,27 @@ class Delivery:
         self._open, self._form, self._most = open_sink, form, most
         self.delivered = self.lost = self.failures = 0
         self._sink: Sink | None = None
+        self._positions = Positions(name)
         self.release()
+
+    def begin(self, directory: Path, shard: str, *, power: bool) -> None:
+        """Records of this shard will come; those that are not sent in the end are sent later."""
+        self._positions.begin(directory, shard, power=power)
+
+    def catch_up(self, directory: Path) -> None:
+        """Send what processes that are gone left, whenever nothing else waits."""
+        with self._changed:
+            self._orphans.extend(orphans(directory, self.name, self._form))
+            if self._orphans:
+                self._start()
+                self._changed.notify_all()
 
     def release(self) -> None:
         """Forget queue and connection. In a forked child: they are the parent's."""
         self._changed = threading.Condition()
         self._queue: deque[tuple[float, bytes]] = deque()
+        self._orphans: deque[Orphan] = deque()
+        self._positions.release()
         self._sending = 0  # of the queue's first ones, how many are on their way
         self._taken = self.delivered  # records ever queued
         self._thread: threading.Thread | None = None
@@ -88,11 +105,7 @@ class Delivery:
             excess = len(self._queue) - self._most
             if excess > 0 and not self.required:
                 self._drop(excess)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name=f"vaultlayer sink {self.name}", daemon=True
-                )
-                self._thread.start()
+            self._start()
             self._changed.notify_all()
 
     def check(self) -> None:
@@ -125,18 +138,11 @@ class Delivery:
             thread = self._thread
         if thread is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._positions.close()
 
     def state(self) -> SinkState:
-        return SinkState(
-            self.name,
-            self.required,
-            self._failing,
-            len(self._queue),
-            self.delivered,
-            self.lost,
-            self.failures,
-            round(self._lag(), 3),
-        )
+        counts = len(self._queue), self.delivered, self.lost, self.failures
+        return SinkState(self.name, self.required, self._failing, *counts, round(self._lag(), 3))
 
     def _lag(self) -> float:
         try:
@@ -152,13 +158,20 @@ class Delivery:
             self.lost += 1
         self._queue.extendleft(reversed(on_their_way))
 
+    def _start(self) -> None:
+        if self._thread is None:
+            name = f"vaultlayer sink {self.name}"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
     def _run(self) -> None:
         wait = FIRST_WAIT
-        while batch := self._next():
+        while (due := self._next())[0]:
+            batch, orphan = due
             is_new = self._sink is None
             try:
                 self._sink = self._sink or self._open()
-                self._sink.send([Record.of(line, self._form) for _, line in batch])
+                self._sink.send(batch)
             except Exception as error:
                 self._let_go()
                 if not is_new:
@@ -169,24 +182,34 @@ class Delivery:
                         break
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
-                self._sent(len(batch))
+                self._sent(batch, orphan)
                 wait = FIRST_WAIT
         self._let_go()
 
-    def _next(self) -> list[tuple[float, bytes]]:
-        """The next records, once there are some; none when the delivery ends."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing)
-            batch = list(islice(self._queue, BATCH))
-            self._sending = len(batch)
-            return batch
+    def _next(self) -> tuple[list[Record], Orphan | None]:
+        """The next records, once there are some, and whose; none when the delivery ends."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closing or self._orphans)
+                lines = [line for _, line in islice(self._queue, BATCH)]
+                self._sending = len(lines)
+            if lines or self._closing:
+                return [Record.of(line, self._form) for line in lines], None
+            orphan = self._orphans[0]
+            if records := orphan.records(BATCH):
+                return records, orphan
+            self._orphans.popleft()
 
-    def _sent(self, count: int) -> None:
+    def _sent(self, batch: Sequence[Record], orphan: Orphan | None) -> None:
+        if orphan is None:
+            self._positions.advance([record.event for record in batch])
+        else:
+            orphan.sent()
         with self._changed:
-            for _ in range(count):
+            for _ in range(self._sending):
                 self._queue.popleft()
+            self.delivered += self._sending
             self._sending = 0
-            self.delivered += count
             recovered, self._failing = self._failing, ""
             self._changed.notify_all()
         if recovered:

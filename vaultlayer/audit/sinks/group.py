@@ -9,6 +9,7 @@ from vaultlayer.audit.files import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from vaultlayer.audit.sinks.delivery import Delivery, SinkState
 
@@ -30,6 +31,16 @@ class Sinks:
         for delivery in self._all:
             if delivery.required:
                 delivery.on_failure = react
+
+    def begin(self, directory: Path, shard: str, *, power: bool) -> None:
+        """A shard is about to get its first record."""
+        for delivery in self._all:
+            delivery.begin(directory, shard, power=power)
+
+    def catch_up(self, directory: Path) -> None:
+        """Send what processes that are gone had not sent, and what was recovered of them."""
+        for delivery in self._all:
+            delivery.catch_up(directory)
 
     def put(self, lines: Sequence[bytes]) -> None:
         for delivery in self._all:
