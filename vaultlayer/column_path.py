@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
 
+from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.binding import row_part, subject_part
 from vaultlayer.crypto.envelope import (
     FLAG_PADDED,
@@ -179,7 +180,7 @@ class ColumnOpener(_Column):
                 if each[2] & FLAG_PADDED:
                     data[number] = unpad(data[number] or b"")
         except (InvalidTag, ValueError):
-            raise access.damaged(self._field) from None
+            raise access.damaged(self._field, [NO_REF]) from None
         if grant.show is None:
             return data
         show, decode = grant.show, grant.decode

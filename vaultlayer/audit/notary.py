@@ -15,13 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from vaultlayer.audit.files import DEADLINE, at_exit_and_fork, sync_folder, unavailable
-from vaultlayer.audit.follow import (
-    Follower,
-    check_heads,
-    seal_dead,
-    stand,
-    stored_heads,
-)
+from vaultlayer.audit.follow import Follower, check_heads, seal_dead, stand, stored_heads
 from vaultlayer.audit.forks import fork_between_rounds
 from vaultlayer.audit.heads import Conflict
 from vaultlayer.audit.registry import Signing, opened
@@ -43,6 +37,7 @@ REGISTERED = 10.0  # seconds a process's first access waits for its shard to be 
 WITNESS = 60.0  # seconds between two heads that witnesses are asked to sign
 MAX_LAG = 60.0  # seconds without a signature after which accesses are refused
 
+_THREAD = "vaultlayer-notary"
 _logger = logging.getLogger("vaultlayer.audit")
 
 
@@ -101,7 +96,7 @@ class Notary:
 
     def sign_now(self) -> None:
         """Do a round at once, for who needs a signature over what was just written."""
-        with self._working:
+        with self.working:
             self._round()
 
     def close(self) -> None:
@@ -121,7 +116,7 @@ class Notary:
         self._guard, self.working = threading.Lock(), threading.Lock()
         self._stop, self._registered = threading.Event(), threading.Event()
         self._signed = self._spoke = time.monotonic()
-        self._next_witness = 0.0
+        self._next_witness, self._rounding = 0.0, 0
 
     def discard(self) -> None:
         """End the thread without a signature: the folder is about to go."""
@@ -130,7 +125,7 @@ class Notary:
 
     def _wait_for_registry(self) -> None:
         """Nothing is noted for a shard that nobody has heard of: that is how planted ones look."""
-        if threading.current_thread() is self._thread or not self._log.shard:
+        if self._rounding == threading.get_ident() or not self._log.shard:
             return  # a forked child has no shard yet, and asks again once it does
         is_there = self._registered.wait(REGISTERED)
         if self._failure:
@@ -142,8 +137,7 @@ class Notary:
         with self._guard:
             if self._thread is None and not self._closed and self._is_attending:
                 self._signed = self._spoke = time.monotonic()
-                name = "vaultlayer-notary"
-                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -156,6 +150,7 @@ class Notary:
                 self._settle()
 
     def _round(self) -> None:
+        self._rounding = threading.get_ident()
         try:
             self._watch()
             self._sign()
@@ -165,13 +160,12 @@ class Notary:
             self._fail(error)
         except Exception as error:  # whatever it is, the next round tries again, until MAX_LAG
             self._trouble = error
+        self._rounding = 0
 
     def _watch(self) -> None:
         self._journal.watch()
         if self._log.due:
-            name = self._log.prepare_next()
-            with self._registry() as registry:
-                self._register(registry, name)
+            self._register(self._log.prepare_next())
             self._journal.rotate()
         if time.monotonic() - self._spoke > HEARTBEAT:
             self._log.write("heartbeat")
@@ -215,19 +209,21 @@ class Notary:
         """
         self._settle()
         sync_folder(path.parent)
-        with self._registry() as registry:
-            if registry.state().get(path.stem, {}).get("event") == "sealed":
-                return None
-            self._register(registry, path.stem)
-            self._publisher = registry.publisher
+        if not self._register(path.stem):
+            return None
         self._follower = Follower(path, keep=True)
         self._registered.set()
         return self._follower
 
-    def _register(self, registry: Registry, name: str) -> None:
-        if name not in registry.state():
-            head = self._rows(registry).get(registry.origin)
-            registry.append([{"event": "shard", "shard": name}], head)
+    def _register(self, name: str) -> bool:
+        """Tell the registry of a shard, once; False where it has ended."""
+        with self._registry() as registry:
+            self._publisher = registry.publisher
+            known = registry.state().get(name, {}).get("event")
+            if known is None:
+                head = self._rows(registry).get(registry.origin)
+                registry.append([{"event": "shard", "shard": name}], head)
+            return known != "sealed"
 
     def _settle(self) -> None:
         with self._registry() as registry:
