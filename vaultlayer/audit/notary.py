@@ -37,7 +37,6 @@ REGISTERED = 10.0  # seconds a process's first access waits for its shard to be 
 WITNESS = 60.0  # seconds between two heads that witnesses are asked to sign
 MAX_LAG = 60.0  # seconds without a signature after which accesses are refused
 
-_THREAD = "vaultlayer-notary"
 _logger = logging.getLogger("vaultlayer.audit")
 
 
@@ -137,7 +136,7 @@ class Notary:
         with self._guard:
             if self._thread is None and not self._closed and self._is_attending:
                 self._signed = self._spoke = time.monotonic()
-                self._thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
+                self._thread = threading.Thread(target=self._run, name="notary", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
