@@ -122,6 +122,26 @@ def test_a_process_that_died_at_once_leaves_nothing(tmp_path):
     assert list((tmp_path / "log").iterdir()) == []
 
 
+def test_files_that_could_not_be_removed_do_not_lengthen_an_ended_shard(
+    signed, refs, monkeypatch
+):
+    """Their notes were told: they go, and what was signed to its end stays as it is."""
+
+    def fails(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    signed.read(refs(3))
+    with monkeypatch.context() as broken:
+        broken.setattr("os.unlink", fails)
+        signed.close()
+    assert len(signed.journal_files()) == 2
+    signed.open()
+    signed.close()
+    assert signed.journal_files() == []
+    report = signed.verify()
+    assert (report.findings, report.unsigned) == ([], 0)
+
+
 def test_nothing_to_recover_makes_nothing(tmp_path):
     """Recovery of a directory that is not there is no error and makes no folders."""
     assert recover(tmp_path / "audit") == []

@@ -137,7 +137,7 @@ def test_a_flipped_bit_anywhere_is_found(big, number):
 
 
 def test_every_byte_of_a_small_log_counts(new_signed):
-    """One bit of each fifth byte (soak: all bits of each), in every file that is signed or signs: found, never a bare error."""
+    """A bit of each fifth byte (soak: all), in every file that is signed or signs: found."""
     trail = new_signed()
     for number in range(3):
         trail.log.write("read", n=number)

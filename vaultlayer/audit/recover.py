@@ -63,7 +63,10 @@ def _finish(directory: Path, shard: str) -> Recovered | None:
         if not last and not segments:  # its process died before its first record
             log.path.unlink(missing_ok=True)
             return None
-        if not segments and not log.torn and _is_close(last):
+        is_ended = not log.torn and _is_close(last)
+        if is_ended and not any(_untold(log, *segment)[0] for segment in segments):
+            for _, paths in segments:  # whose process could not remove them
+                _remove(paths)
             return None
         digest = {"torn_sha256": hashlib.sha256(log.torn).hexdigest()} if log.torn else {}
         log.write("recover", torn=len(log.torn), **digest)
@@ -95,7 +98,16 @@ def _is_close(line: bytes) -> bool:
 
 
 def _recover_segment(log: Log, number: int, paths: list[Path]) -> int:
-    definitions, slots_path = (paths[0].with_suffix(suffix) for suffix in (".jsonl", ".slots"))
+    events, notes = _untold(log, number, paths)
+    if events:
+        log.write_all(events)
+    _remove(paths)
+    return notes
+
+
+def _untold(log: Log, number: int, paths: list[Path]) -> tuple[list[dict[str, Any]], int]:
+    """The events of a segment that the log lacks, and of how many notes they are."""
+    definitions, slots_path = _files(paths)
     known = read_definitions(definitions)
     slots = bytearray(slots_path.read_bytes() if slots_path.exists() else b"")
     del slots[len(slots) // SLOT.size * SLOT.size :]
@@ -103,11 +115,19 @@ def _recover_segment(log: Log, number: int, paths: list[Path]) -> int:
     place = {"shard": log.shard, "segment": number, "first": 0, "last": len(slots) // SLOT.size - 1}
     refs = refs_by_spec(bytes(slots))
     events = [{**event, "recovered": True} for event in events_of(refs, known.get, place)]
-    if events:
-        log.write_all(events)
+    return events, sum(len(some) for spec, some in refs.items() if spec)
+
+
+def _files(paths: list[Path]) -> tuple[Path, Path]:
+    """A segment's definitions and slots."""
+    return paths[0].with_suffix(".jsonl"), paths[0].with_suffix(".slots")
+
+
+def _remove(paths: list[Path]) -> None:
+    """Remove a segment's files, the slots first."""
+    definitions, slots_path = _files(paths)
     slots_path.unlink(missing_ok=True)
     definitions.unlink(missing_ok=True)
-    return sum(len(some) for spec, some in refs.items() if spec)
 
 
 def _logged(path: Path, segment: int) -> _Logged:
