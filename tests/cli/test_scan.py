@@ -63,6 +63,16 @@ def test_the_page_opens(
     assert "contact.email" in opened and "Plain-text copies" in opened
 
 
+def test_the_copies_are_readable_at_80_columns(
+    vaultlayer: Callable[..., Any], shop_db: Path
+) -> None:
+    """Kind, place, origin and remedy each have their column."""
+    told = vaultlayer("scan", f"sqlite:///{shop_db}").stdout
+    copies = told.partition("Plain-text copies")[2].partition("To declare")[0]
+    assert all(word in copies for word in ("Kind", "Where", "Of", "Remedy"))
+    assert "view" in copies and "everybody" in copies and "drop it" in " ".join(copies.split())
+
+
 def test_a_module(
     vaultlayer: Callable[..., Any], tmp_path: Path, settings_of_nobody: None
 ) -> None:

@@ -160,3 +160,4 @@ def test_what_is_proposed_is_a_bundle(scan, sqlite_file: Path, policies: Path) -
     assert (again["roles"], again["purposes"]) == ([], [])
     line = '    email: Mapped[str | None] = personal("contact.email", search=Equality("email"), '
     assert any(each.startswith(line) for each in proposed["models"]["customer"])
+    assert "email_lower" not in str(proposed["models"])  # the database makes it: it must go

@@ -23,10 +23,10 @@ def show(answer: Mapping[str, Any]) -> None:
         typer.echo(printable(name))
         rows = [(f"  {c['column']}", c["category"], _percent(c), c["why"]) for c in columns]
         table(("  Column", "Category", "Sure", "Why"), rows)
-    copies = [(c["where"], c["kind"], _of(c), c["remedy"]) for c in answer["copies"]]
+    copies = [(c["kind"], c["where"], _of(c), c["remedy"]) for c in answer["copies"]]
     if copies:
         typer.echo("Plain-text copies: sealing a column leaves them as they are.")
-        table(("Where", "Kind", "Of", "Remedy"), copies)
+        table(("Kind", "Where", "Of", "Remedy"), copies)
     for title, lines in _proposals(answer):
         typer.echo(title)
         typer.echo("".join(f"  {printable(line)}\n" for line in lines))

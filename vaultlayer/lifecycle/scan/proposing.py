@@ -33,7 +33,8 @@ def propose(findings: Sequence[Finding], bundle: Bundle | None) -> dict[str, Any
     """``models``: table → lines of a class; ``roles`` and ``purposes``: rows the bundle lacks."""
     by_table: dict[Table, list[Finding]] = {}
     for each in findings:
-        by_table.setdefault(each.table, []).append(each)
+        if each.column.computed is None:  # the database makes it from another: to be dropped
+            by_table.setdefault(each.table, []).append(each)
     subjects = {table for table, its in by_table.items() if _is_subject(table, its)}
     categories = sorted({each.category for each in findings})
     return {
