@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
-from vaultlayer import AccessDenied, IntegrityError, Principal
+from vaultlayer import AccessDenied, IntegrityError, KeyErased, Principal
 from vaultlayer.lifecycle import erasure as erasing
 from vaultlayer.lifecycle.receipt import verify_receipt
 from vaultlayer.testing import audit_events
@@ -123,3 +126,67 @@ def test_planning_needs_the_right_to_erase_and_changes_nothing(shop):
     assert shop.read(ids["ada"]) == before
     with shop.engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM vaultlayer_tombstone")) == 0
+
+
+def test_readers_reports_and_registrations_beside_an_erasure(any_shop, tmp_path):
+    """Each gets all or nothing of the person, and the receipt holds whoever came in between."""
+    shop = any_shop
+    ids = shop.populate("ada", "bob", bills=1)
+    before, stop, wrong = shop.read(ids["ada"]), threading.Event(), []
+    folders = iter(range(1000))
+
+    def read():
+        values = shop.read(ids["ada"])
+        if values != before:
+            wrong.append(values)
+
+    def report():
+        with shop.officer():
+            shop.vault.subjects.report(ids["ada"], tmp_path / f"report-{next(folders)}")
+
+    def register():
+        with shop.sessions() as session, shop.service():
+            ada = session.scalars(select(shop.Person).where(shop.Person.id == 1)).one()
+            session.add(shop.Bill(person=ada, address="back again"))
+            session.flush()
+            session.rollback()
+
+    deeds = (read, read, report, register)
+    threads = [threading.Thread(target=_again_and_again, args=(deed, stop, wrong)) for deed in deeds]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    try:
+        receipt = _erase_in_the_end(shop, ids["ada"])
+        time.sleep(0.3)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    assert verify_receipt(receipt.document, keys_of(shop))["subject"] == str(ids["ada"])
+    with pytest.raises(KeyErased):
+        shop.read(ids["ada"])
+    with pytest.raises(KeyErased):
+        register()
+    shop.read(ids["bob"])
+
+
+def _again_and_again(deed, stop, wrong):
+    while not stop.is_set():
+        try:
+            deed()
+        except (KeyErased, OperationalError):
+            time.sleep(0.01)
+        except Exception as error:
+            wrong.append(error)
+            return
+
+
+def _erase_in_the_end(shop, subject):
+    for _ in range(100):
+        try:
+            return shop.erase(subject)
+        except OperationalError:  # SQLite's one lock, or a deadlock
+            time.sleep(0.02)
+    raise AssertionError("the database was locked all the time")
