@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vaultlayer.cli.common import ConfigOption, JsonOption, print_json
-from vaultlayer.cli.key_exchange import (
+from vaultlayer.cli.key_frame import (
     AsOption,
     DryOption,
     ModelsOption,

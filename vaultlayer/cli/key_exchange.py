@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 from uuid import UUID  # noqa: TC003 - typer reads it
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from vaultlayer.access.principal import Principal
-from vaultlayer.cli.common import FINDINGS, ConfigOption, JsonOption, database_error, print_json
+from vaultlayer.cli.common import ConfigOption, JsonOption, print_json
+from vaultlayer.cli.key_frame import (
+    AsOption,
+    DryOption,
+    ModelsOption,
+    PurposeOption,
+    ReasonOption,
+    RoleOption,
+    acting,
+    bar,
+    end,
+)
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.lifecycle.models import import_models
-from vaultlayer.vault import Vault
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from vaultlayer.lifecycle.job import Report
 
 
 class What(StrEnum):
@@ -36,15 +31,6 @@ class What(StrEnum):
     INDEX = "index"
 
 
-ModelsOption = Annotated[
-    list[str] | None,
-    typer.Option("--models", help="Module with models, as Python imports it; else [vault] models."),
-]
-AsOption = Annotated[str, typer.Option("--as", help="Who does this, for the record; else you.")]
-RoleOption = Annotated[str, typer.Option("--role", help="In which role of policies/.")]
-PurposeOption = Annotated[str, typer.Option("--purpose", help="For which declared purpose.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, in words for the record.")]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 RegionOption = Annotated[str | None, typer.Option("--region", help="Else the settings' own.")]
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Of this tenant only.")]
 WaitOption = Annotated[
@@ -79,7 +65,7 @@ def rotate(
     provider: the provider's key. kek: the next epoch of KEKs. subject: everybody's key, and
     all values sealed anew. index: the root of the blind indexes, and all terms made anew.
     """
-    with acting(config, models, by, role, purpose, reason) as vault, _bar() as progress:
+    with acting(config, models, by, role, purpose, reason) as vault, bar() as progress:
         report = vault.keys.rotate(
             what.value, region=region, tenant=tenant, subject_id=subject, dry_run=dry_run,
             wait=wait, progress=progress,
@@ -98,7 +84,7 @@ def reseal(
     json_: JsonOption = False,
 ) -> None:
     """Seal and index anew what is under former keys, after old data was put back say."""
-    with acting(config, models, by, role, purpose, reason) as vault, _bar() as progress:
+    with acting(config, models, by, role, purpose, reason) as vault, bar() as progress:
         report = vault.keys.reseal(dry_run=dry_run, progress=progress)
     end(report, json_)
 
@@ -178,68 +164,6 @@ def epochs(
         )
     if final is not None:
         typer.echo(f"The provider's key is gone for good from {final:%Y-%m-%d %H:%M} UTC.")
-
-
-@contextmanager
-def acting(
-    config: Path | None, models: list[str] | None, by: str, role: str, purpose: str, reason: str
-) -> Iterator[Vault]:
-    """The vault, attached to its database, within an access."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    with Vault.open(config) as vault:
-        if vault.settings.database is None:
-            raise ConfigurationError(
-                "the settings don't say where the database is",
-                hint='set [vault] database, e.g. database = "sqlite:///app.db"',
-            )
-        if not models and not vault.settings.models:
-            raise ConfigurationError(
-                "the models aren't named, and what isn't seen can't be looked after",
-                hint='--models shop.models, or [vault] models = ["shop.models"]',
-            )
-        vault.models = tuple(import_models(models or ()))
-        principal = Principal(by or getpass.getuser(), roles=[role])
-        try:
-            vault.attach(create_engine(vault.settings.database, hide_parameters=True))
-            with vault.access(principal, purpose=purpose, reason=reason):
-                yield vault
-        except (SQLAlchemyError, ImportError) as error:
-            raise database_error(error) from None
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int], None] | None]:
-    """A progress bar on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} rows")
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
-
-        def progress(told: str, more: int) -> None:
-            if told not in tasks:
-                tasks[told] = bar.add_task(told, total=None)
-            bar.advance(tasks[told], more)
-
-        yield progress
-
-
-def end(report: Report, json_: bool) -> None:
-    """Show the report; exit code 1 where it proves that something is left."""
-    if json_:
-        proofs = [{**asdict(proof), "ok": proof.ok} for proof in report.proofs]
-        print_json({**asdict(report), "proofs": proofs, "ok": report.ok})
-    else:
-        for step in report.steps:
-            typer.echo(step)
-        for proof in report.proofs:
-            typer.echo(f"{'Found' if report.dry_run else 'Proof'}: {proof}.")
-        if report.damaged:
-            typer.echo(f"{report.damaged} value(s) open under no key: restore them from a backup.")
-    if not report.ok:
-        raise typer.Exit(FINDINGS)
 
 
 def _plain(value: object) -> object:
