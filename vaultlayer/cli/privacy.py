@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaultlayer.cli.common import ConfigOption, JsonOption, print_json
-from vaultlayer.cli.key_exchange import (
+from vaultlayer.cli.key_frame import (
     AsOption,
     DryOption,
     ModelsOption,
     PurposeOption,
     RoleOption,
-    _bar,
     acting,
+    bar,
 )
 from vaultlayer.cli.question_show import table
 from vaultlayer.privacy.retention import sweep as sweep_vault
@@ -46,8 +46,8 @@ def sweep(
 
     Look with --dry-run first. A killed sweep is run again.
     """
-    with acting(config, models, by, role, purpose, reason) as vault, _bar() as bar:
-        told = sweep_vault(vault, dry_run=dry_run, progress=bar or (lambda *_: None))
+    with acting(config, models, by, role, purpose, reason) as vault, bar() as progress:
+        told = sweep_vault(vault, dry_run=dry_run, progress=progress or (lambda *_: None))
     if json_:
         swept = [{**asdict(one), "before": one.before.isoformat()} for one in told.swept]
         print_json({**asdict(told), "swept": swept})

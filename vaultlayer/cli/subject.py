@@ -12,7 +12,7 @@ import typer
 from vaultlayer.cli import subject_requests
 from vaultlayer.cli.audit_options import KeyOption, trusted
 from vaultlayer.cli.common import ConfigOption, JsonOption, print_json
-from vaultlayer.cli.key_exchange import (
+from vaultlayer.cli.key_frame import (
     AsOption,
     DryOption,
     ModelsOption,

@@ -11,7 +11,7 @@ import typer
 
 from vaultlayer.access.principal import Principal
 from vaultlayer.cli.common import FINDINGS, ConfigOption, JsonOption, print_json
-from vaultlayer.cli.key_exchange import (  # typer reads them
+from vaultlayer.cli.key_frame import (  # typer reads them
     AsOption,  # noqa: TC001
     DryOption,  # noqa: TC001
     PurposeOption,  # noqa: TC001
