@@ -147,11 +147,11 @@ class Segment:
     def delete(self) -> None:
         """Remove both files, the slots first: what they held is in the log.
 
-        One that can't be removed is harmless: ``recover`` knows that it was logged.
+        Where they can't be removed both stay: by the definitions ``recover`` knows that it was.
         """
         self.release()
-        for path in self._paths:
-            with suppress(OSError):
+        with suppress(OSError):
+            for path in self._paths:
                 path.unlink()
 
 
