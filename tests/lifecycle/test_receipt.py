@@ -152,7 +152,9 @@ def test_readers_reports_and_registrations_beside_an_erasure(any_shop, tmp_path)
             session.rollback()
 
     deeds = (read, read, report, register)
-    threads = [threading.Thread(target=_again_and_again, args=(deed, stop, wrong)) for deed in deeds]
+    threads = [
+        threading.Thread(target=_again_and_again, args=(deed, stop, wrong)) for deed in deeds
+    ]
     for thread in threads:
         thread.start()
     time.sleep(0.3)
