@@ -168,6 +168,15 @@ def _keep(job: Job, connection: Connection, key: bytes, shares: str) -> None:
         connection.execute(tables.recovery.insert(), row)
 
 
+@without_frames
+def keep_recovery_key(job: Job) -> None:
+    """Wrap the recovery key in use anew, before the version that wrapped it may be destroyed."""
+    with job.keys() as connection:
+        row = connection.execute(_NEWEST_RECOVERY).first()
+        if row is not None:
+            _keep(job, connection, _recovery_key(job, row), row.shares)
+
+
 def _recovery_key(job: Job, row: Any) -> bytes:
     provider = job.vault.keys.keks.providers.that_wrapped(row.provider, "")
     key = provider.unwrap(row.wrapped, recovery_aad(row.recovery_id, row.shares))

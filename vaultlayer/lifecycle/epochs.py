@@ -8,15 +8,17 @@ then on no backup of any table opens what was erased during that epoch or before
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from vaultlayer.errors import ConfigurationError
+from vaultlayer.errors import ConfigurationError, KeyUnavailable
 from vaultlayer.keys import states, tables
 from vaultlayer.keys.keks import RECORD as KEK_RECORD
+from vaultlayer.lifecycle.backups import keep_recovery_key
 from vaultlayer.lifecycle.job import Proof
 
 if TYPE_CHECKING:
@@ -110,6 +112,8 @@ def _refuse_early(epoch: Epoch) -> None:
 def _destroy_versions(job: Job, region: str) -> datetime | None:
     """Destroy the provider's versions that wrapped no KEK that is left, the oldest first."""
     provider = job.vault.keys.keks.provider(region)
+    with suppress(KeyUnavailable):  # where it is lost already, there is nothing to keep
+        keep_recovery_key(job)
     with job.keys() as connection:
         used = {
             provider.version_of(row.wrapped)
