@@ -25,7 +25,10 @@ REPORTS = {
     "audit scope": ["--principal", "sam"],
     "audit denials": [],
     "audit unusual": [],
+    "report board": [],
     "report controls": [],
+    "report promises": [],
+    "report register": [],
 }
 # They change something, or show the log's lines and hashes as they are.
 NO_REPORTS = {
