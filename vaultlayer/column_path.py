@@ -152,8 +152,7 @@ class ColumnSealer(_Column):
 class ColumnOpener(_Column):
     """Opens envelopes.
 
-    A value's place is made of what is said of its row, never of the envelope: one moved to
-    another person, row, field or table doesn't open.
+    A value's place is what is said of its row, never what an envelope says: one moved won't open.
     """
 
     def open(
@@ -180,7 +179,7 @@ class ColumnOpener(_Column):
                 if each[2] & FLAG_PADDED:
                     data[number] = unpad(data[number] or b"")
         except (InvalidTag, ValueError):
-            raise access.damaged(self._field, [NO_REF]) from None
+            raise access.damaged(self._field, _unopened(sealed, placed)) from None
         if grant.show is None:
             return data
         show, decode = grant.show, grant.decode
@@ -238,3 +237,14 @@ class ColumnOpener(_Column):
         self._until = min(self._until, access.deadline)
         self._known += len(keys)
         return keys
+
+
+def _unopened(sealed: Sequence[bytes | None], placed: Sequence[Any]) -> list[bytes]:
+    """The log refs of the values among these that don't open."""
+    refs = []
+    for each, (_, decrypt, place, _, ref) in zip(sealed, placed, strict=True):
+        try:
+            decrypt(each[19:31], each[31:], place) if each is not None else None
+        except (InvalidTag, ValueError):
+            refs.append(ref)
+    return refs or [NO_REF]

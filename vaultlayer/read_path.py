@@ -85,7 +85,7 @@ def reading(  # noqa: C901 counts what it holds
         except UnicodeDecodeError:
             pass  # a lone surrogate, which only the codec knows to read
         except (InvalidTag, ValueError):
-            raise access.damaged(field, [ref]) from None
+            raise loading.unopened(access, field, [(row, sealed, ref)]) from None
         return _value(grant, sealed[2], data)
 
     return read
@@ -117,7 +117,7 @@ def open_columns(
         refs = [ref for (_, _, _, ref, _, _), sealed in filled if sealed is not None]
         access.journal.append_many(grant.prefix, refs)
     return [
-        _open_column(access, grant, spots, flagged, closed)
+        _open_column(access, grant, rows, spots, flagged, closed)
         for grant, (spots, flagged), closed in zip(grants, located, columns, strict=True)
     ]
 
@@ -147,6 +147,7 @@ def _locate_column(
 def _open_column(
     access: Access,
     grant: Grant,
+    rows: Sequence[Row],
     spots: Sequence[loading.Spot],
     flagged: bool,
     closed: Sequence[Any],
@@ -158,7 +159,8 @@ def _open_column(
             for (_, _, decrypt, _, place, _), sealed in zip(spots, closed, strict=True)
         ]
     except (InvalidTag, ValueError):
-        raise access.damaged(grant.field, _unopened(head, spots, closed)) from None
+        found = _unopened(head, rows, spots, closed)
+        raise loading.unopened(access, grant.field, found) from None
     if flagged or grant.masked:
         return [
             None if data is None else _value(grant, sealed[2], data)
@@ -173,15 +175,17 @@ def _open_column(
     return [None if data is None else decode(data) for data in opened]
 
 
-def _unopened(head: bytes, spots: Sequence[loading.Spot], closed: Sequence[Any]) -> list[bytes]:
-    """The log refs of the values among these that don't open."""
-    refs = []
-    for (_, _, decrypt, ref, place, _), sealed in zip(spots, closed, strict=True):
+def _unopened(
+    head: bytes, rows: Sequence[Row], spots: Sequence[loading.Spot], closed: Sequence[Any]
+) -> list[tuple[Row, bytes, bytes]]:
+    """Those among the values that don't open, with their rows and log refs."""
+    found = []
+    for row, (_, _, decrypt, ref, place, _), sealed in zip(rows, spots, closed, strict=True):
         try:
             decrypt(sealed[19:31], sealed[31:], head + place) if sealed is not None else None
         except (InvalidTag, ValueError):
-            refs.append(ref)
-    return refs
+            found.append((row, sealed, ref))
+    return found
 
 
 def _value(grant: Grant, flags: int, data: bytes) -> Any:

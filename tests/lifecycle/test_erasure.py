@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from vaultlayer import AccessDenied, KeyErased, NoAccess
+from vaultlayer import AccessDenied, IntegrityError, KeyErased, NoAccess, Principal
+from vaultlayer.crypto.envelope import of_nothing
 from vaultlayer.errors import AuditUnavailable, ConfigurationError
 from vaultlayer.testing import audit_events
 
@@ -37,6 +38,65 @@ def test_nothing_of_the_person_is_left_and_everything_of_the_others(any_shop):
     assert shop.read(ids["bob"]) == before
     assert shop.sql("SELECT count(*) FROM person WHERE email_bidx IS NOT NULL") == [(1,)]
     assert shop.sql("SELECT count(*) FROM bill WHERE address_bidx IS NOT NULL") == [(2,)]
+
+
+def ways_to_read(shop, vault, pk):
+    """A bill's address by attribute, in a batch and as a column, each in an access of its own."""
+
+    def reading(read):
+        def run():
+            app = Principal("app", roles=["service"])
+            with shop.sessions() as session, vault.access(app, purpose="provide_service") as access:
+                return read(session, access)
+
+        return run
+
+    bill = shop.Bill
+    return [
+        reading(lambda session, _: session.get(bill, pk).address),
+        reading(lambda session, access: access.reveal([session.get(bill, pk)], bill.address)),
+        reading(
+            lambda session, _: session.scalars(select(bill.address).where(bill.id == pk)).all()
+        ),
+    ]
+
+
+def test_a_process_with_the_key_still_at_hand_hears_that_it_was_erased(any_shop):
+    """An emptied value is told from a damaged one by the key's own record, not by its looks."""
+    shop, ids = any_shop, any_shop.populate("ada", "bob", bills=1)
+    reader = shop.vault
+    of_ada, of_bob = (
+        shop.sql(f"SELECT b.id FROM bill b JOIN person p ON b.person_id = p.id WHERE p.id = {n}")[
+            0
+        ][0]
+        for n in (1, 2)
+    )
+    for number in range(3):
+        for pk in (of_ada, of_bob):
+            ways_to_read(shop, reader, pk)[number]()
+    for key in reader.keys.cached.values():
+        key.expires += 60
+    shop.vault = shop.open()
+    shop.erase(ids["ada"])
+    held = dict(reader.keys.cached)
+    for way in ways_to_read(shop, reader, of_ada):
+        reader.keys.cached.update(held)
+        for key in held.values():
+            key.expires = float("inf")
+        with pytest.raises(KeyErased):
+            way()
+    told = [each for each in audit_events(reader) if each.get("outcome") == "error"]
+    assert [each["reason_code"] for each in told] == ["key_erased"] * 3
+
+    shop.sql(
+        "UPDATE bill SET address = :forged WHERE id = :pk",
+        pk=of_bob,
+        forged=of_nothing(next(k for k in held if held[k].subject == ids["bob"].bytes)),
+    )
+    for way in ways_to_read(shop, reader, of_bob):
+        with pytest.raises(IntegrityError):
+            way()
+    reader.close()
 
 
 def test_a_joined_subclass_is_emptied_in_both_tables(any_shop):

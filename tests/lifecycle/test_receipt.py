@@ -180,8 +180,6 @@ def _again_and_again(deed, stop, wrong):
             deed()
         except (KeyErased, OperationalError):
             time.sleep(0.01)
-        except IntegrityError:  # emptied already, and the key still at hand: it opens nothing
-            time.sleep(0.01)
         except Exception as error:
             wrong.append(error)
             return

@@ -43,6 +43,8 @@ _OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST = b"\x36" * (_BLOCK_BYTES - _KEY_BYTES) + b"vaultlayer/v1/key-id"
 _OUTER_REST = b"\x5c" * (_BLOCK_BYTES - _KEY_BYTES)
 NONCE_BYTES = 12
+_NOTHING = bytes(OVERHEAD - 3 - 16 + 1)  # nonce, one byte and tag, all zero
+
 _HEADERS = {flags: _MAGIC + _SUITE + bytes([flags]) for flags in range(4)}
 
 # Header -> AAD item 6. Looking a header up here is also the check of magic, suite and flags.
@@ -147,6 +149,15 @@ def is_row_bound(envelope: bytes) -> bool:
     """Whether opening needs the row part; refuses what ``key_id_of`` refuses."""
     key_id_of(envelope)
     return bool(envelope[2] & FLAG_ROW)
+
+
+def of_nothing(key_id: bytes) -> bytes:
+    """What stands in a NOT NULL column after an erasure: an envelope that no key opens."""
+    return PLAIN_HEADER + key_id + _NOTHING
+
+
+def is_of_nothing(envelope: bytes) -> bool:
+    return envelope[19:] == _NOTHING
 
 
 def _refusal(stored: object) -> IntegrityError | PlaintextFound:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from vaultlayer.crypto.envelope import OVERHEAD, PLAIN_HEADER
+from vaultlayer.crypto.envelope import of_nothing
 from vaultlayer.lifecycle.models import bare, fields_by_table, rows_of
 from vaultlayer.search.terms import table_of
 
@@ -57,7 +57,7 @@ class Holding:
 
     def held(self, connection: Connection, marker: bytes | None = None) -> Held:
         """What is there now, values that are only an erased person's ``marker`` left out."""
-        target, hollow = self._target, envelope_of_nothing(marker) if marker else b""
+        target, hollow = self._target, of_nothing(marker) if marker else b""
         counts: list[Any] = [sa.func.count()]
         for field in self._fields:
             column = target.c[field.column.name]
@@ -85,9 +85,8 @@ class Holding:
         empty: dict[str, Any] = dict.fromkeys(self._indexes)
         for field in self._fields:
             column = field.column
-            empty[column.name] = None if column.nullable else envelope_of_nothing(key_id)
+            empty[column.name] = None if column.nullable else of_nothing(key_id)
         connection.execute(sa.update(self._target).where(self._mine).values(empty))
-
 
     def forget_terms(self, connection: Connection) -> None:
         """Delete what these values are found by beside their table; before they are emptied."""
@@ -108,7 +107,3 @@ def holdings(
         some = [field for field in fields if wanted(field)]
         if some:
             yield Holding(entity, table, some, subject_id, tenant)
-
-
-def envelope_of_nothing(key_id: bytes) -> bytes:
-    return PLAIN_HEADER + key_id + bytes(OVERHEAD - 3 - 16 + 1)

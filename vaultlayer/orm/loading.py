@@ -10,14 +10,20 @@ from sqlalchemy.exc import MissingGreenlet, StatementError
 
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.binding import row_part, subject_part
-from vaultlayer.crypto.envelope import SUITE_ITEM, is_row_bound
+from vaultlayer.crypto.envelope import SUITE_ITEM, is_of_nothing, is_row_bound
 from vaultlayer.crypto.refusals import damaged
-from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable, PlaintextFound
+from vaultlayer.errors import (
+    IntegrityError,
+    KeyErased,
+    KeyUnavailable,
+    PlaintextFound,
+    VaultLayerError,
+)
 from vaultlayer.orm.fetching import STATE, fetch_key, lacks_greenlet
 from vaultlayer.sealed import Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
@@ -66,6 +72,28 @@ def locate(
         access.failed(field, "read", error.code, [key.log_ref if key is not None else NO_REF])
         raise
     return owner, header, decrypt, key.log_ref, place, until
+
+
+def unopened(
+    access: Access, field: Field, found: Sequence[tuple[dict[str, Any], bytes, bytes]]
+) -> VaultLayerError:
+    """Journal of rows' values, with their log refs, that they didn't open; return the error.
+
+    Where an erasure has just emptied them the key is still at hand, and no more than that: then
+    its record tells that it was destroyed. Everything else that doesn't open is damaged.
+    """
+    refs = [ref for _, _, ref in found]
+    if all(is_of_nothing(sealed) for _, sealed, _ in found):
+        try:
+            for row, sealed, _ in found:
+                access.vault.keys.forget(sealed[3:19].hex())
+                fetch_key(access, row, sealed)
+        except KeyErased as erased:
+            access.failed(field, "read", erased.code, refs)
+            return erased.with_traceback(None)
+        except VaultLayerError:
+            pass  # the record can't be had here, so nothing shows that it was an erasure
+    return access.damaged(field, refs)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from vaultlayer.access.grants import NO_REF
-from vaultlayer.lifecycle.emptying import NOBODYS, envelope_of_nothing
+from vaultlayer.crypto.envelope import of_nothing
+from vaultlayer.lifecycle.emptying import NOBODYS
 from vaultlayer.lifecycle.models import bare, rows_of
 from vaultlayer.search.terms import table_of
 
@@ -94,7 +95,7 @@ class Due:
 
     def _chunks(self, vault: Vault) -> Iterator[tuple[list[tuple[Any, ...]], int]]:
         """The primary keys of rows that still hold something due, and how many values."""
-        nothing = sa.literal(envelope_of_nothing(NOBODYS))
+        nothing = sa.literal(of_nothing(NOBODYS))
         columns = [self._target.c[field.column.name] for field in self._fields]
         holds = [
             column.is_not(None) if field.column.nullable else column != nothing
@@ -122,7 +123,7 @@ class Due:
                 connection.execute(sa.delete(shared).where(shared.c.value_number.in_(numbers)))
         empty: dict[str, Any] = {self._table.c[index.key].name: None for index in self._indexes}
         for field in self._fields:
-            nothing = None if field.column.nullable else envelope_of_nothing(NOBODYS)
+            nothing = None if field.column.nullable else of_nothing(NOBODYS)
             empty[field.column.name] = nothing
         connection.execute(sa.update(self._target).where(where).values(empty))
 
