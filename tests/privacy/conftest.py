@@ -60,6 +60,7 @@ class Shop:
         self.engine = engine
         self.folder = policies
         self.vault = Vault.ephemeral(policies=policies)
+        self.vault.models = (Base,)
         self.Session = sessionmaker(engine)
         self.vault.attach(self.Session)
         self.vault.create_tables(engine)

@@ -95,8 +95,8 @@ class Journal:
     def lag(self) -> float:
         """Seconds since the oldest open access with notes began: its notes aren't in the log."""
         opened = min((access.context["opened"] for access in self.numbers.noting()), default="")
-        began = datetime.fromisoformat(opened).timestamp() if opened else time.time()
-        return max(0.0, time.time() - began)
+        began = datetime.fromisoformat(opened).timestamp() if opened else 0.0
+        return max(0.0, time.time() - began) if opened else 0.0
 
     def append(self, prefix: bytes, ref: bytes) -> None:
         """Note one touch."""
