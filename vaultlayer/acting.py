@@ -101,6 +101,7 @@ class Access(Deciding):
             raise ConfigurationError(
                 "an access is used once", hint="ask vault.access() for a new one"
             )
+        self.vault.begin_audit()
         if self._session is None:
             self._token = CURRENT.set(self)
         elif self._session.hash_key in PINNED:

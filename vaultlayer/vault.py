@@ -39,7 +39,7 @@ from vaultlayer.watch import CONSENT, KEY, POLICY, Watch
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
@@ -79,6 +79,7 @@ class Vault:
         log_provider = self.keys.keks.providers.of_region(settings.region)
         self._trail = Trail(settings, log_provider, open_sinks(settings))
         self.log = self._trail.log
+        self.begin_audit: Callable[[], None] = self._trail.begin
         self.journal = self._trail.journal
         self.governing: Governing = Governing(self.databases, self.log, settings)
         self.audit: Audit = Audit(self)

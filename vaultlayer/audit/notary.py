@@ -79,7 +79,7 @@ class Notary:
             raise
         self._is_checked = True
 
-    def check(self) -> None:
+    def check(self, patience: float = REGISTERED) -> None:
         """Refuse an access that begins while the log can't be vouched for."""
         if self._failure:
             raise unavailable(self._failure)
@@ -87,8 +87,8 @@ class Notary:
             self.check_heads()
         if self._thread is None:
             self._start()
-        if not self._registered.is_set():
-            self._wait_for_registry()
+        if not self.registered.is_set():
+            self._wait_for_registry(patience)
         lag = time.monotonic() - self._signed
         if lag > MAX_LAG:
             raise unavailable(f"the audit log wasn't signed for {lag:.0f} s", self._trouble)
@@ -113,7 +113,7 @@ class Notary:
         self._follower: Follower | None = None
         self._trouble: Exception | None = None
         self._guard, self.working = threading.Lock(), threading.Lock()
-        self._stop, self._registered = threading.Event(), threading.Event()
+        self._stop, self.registered = threading.Event(), threading.Event()
         self._signed = self._spoke = time.monotonic()
         self._next_witness, self._rounding = 0.0, 0
 
@@ -122,11 +122,11 @@ class Notary:
         self._failure, self._closed = "the audit log was closed", True
         self.close()
 
-    def _wait_for_registry(self) -> None:
+    def _wait_for_registry(self, patience: float) -> None:
         """Nothing is noted for a shard that nobody has heard of: that is how planted ones look."""
         if self._rounding == threading.get_ident() or not self._log.shard:
             return  # a forked child has no shard yet, and asks again once it does
-        is_there = self._registered.wait(REGISTERED)
+        is_there = self.registered.wait(patience)
         if self._failure:
             raise unavailable(self._failure)
         if not is_there:
@@ -211,7 +211,7 @@ class Notary:
         if not self._register(path.stem):
             return None
         self._follower = Follower(path, keep=True)
-        self._registered.set()
+        self.registered.set()
         return self._follower
 
     def _register(self, name: str) -> bool:
@@ -243,7 +243,7 @@ class Notary:
 
     def _fail(self, error: Conflict) -> None:
         self._failure = error.message
-        self._registered.set()  # nobody need wait for it any more
+        self.registered.set()  # nobody need wait for it any more
         if self._is_attending:
             self._log.fail(error.message)
             with suppress(AuditUnavailable):

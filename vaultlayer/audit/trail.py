@@ -6,6 +6,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from vaultlayer.audit.files import DEADLINE
 from vaultlayer.audit.heads import Conflict, heads_at
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
@@ -44,6 +45,16 @@ class Trail:
         self.journal = Journal(directory, durability=durability, log=self.log)
         sinks.catch_up(directory)
         self.notary.attend(self.log, self.journal)
+
+    def begin(self) -> None:
+        """Have the shard registered before an access is entered.
+
+        Its session may hold a database's only writer later, which registering needs too. What
+        fails here is told by the access's first note.
+        """
+        if not self.notary.registered.is_set():
+            with suppress(AuditUnavailable):
+                self.notary.check(DEADLINE)
 
     def close(self) -> None:
         """Write what the journal still holds into the log, sign that, and let go of the files."""
