@@ -83,7 +83,9 @@ class Among:
 
     def _condition(self, dialect: str) -> ColumnElement[bool]:
         if dialect == "postgresql":
-            return self._column == any_(byte_array("many"))
+            # From a subquery, so that it is read once and not for each row of a small table.
+            once = select(byte_array("many")).scalar_subquery()
+            return self._column == any_(cast(once, byte_array("many").type))
         if dialect != "sqlite" or not self._width:
             return self._column.in_(bindparam("many", expanding=True))
         joined = bindparam("many", type_=LargeBinary())
