@@ -22,10 +22,13 @@ from vaultlayer.crypto.padding import unpad
 from vaultlayer.orm import loading
 from vaultlayer.orm.attribute import encoded
 from vaultlayer.orm.entity import SUBJECT_KEY
+from vaultlayer.orm.fetching import fetch_missing
 from vaultlayer.sealed import Masked, Sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from sqlalchemy.orm import Session
 
     from vaultlayer.access.grants import Grant
     from vaultlayer.acting import Access
@@ -93,6 +96,7 @@ def reading(  # noqa: C901 counts what it holds
 
 def open_columns(
     access: Access,
+    session: Session | None,
     entity: Entity,
     fields: Sequence[Field],
     rows: Sequence[Row],
@@ -107,10 +111,21 @@ def open_columns(
             grant = access.confirm(grant, loading.known_refs(access, closed))
         grants.append(grant)
 
-    located = []
+    located = []  # of each column: the spot of each value, and whether any has flags
     spots: list[loading.Spot] = [_NOWHERE] * len(rows)  # a row's values mostly share theirs
     for field, closed in zip(fields, columns, strict=True):
-        spots, flagged = _locate_column(access, entity, field, rows, closed, spots)
+        others = [
+            number
+            for number, (sealed, spot) in enumerate(zip(closed, spots, strict=True))
+            if sealed is not None and sealed[:19] != spot[1]
+        ]
+        with loading.failures_told(access, fields, action):
+            fetch_missing(access, session, [closed[number] for number in others])
+        spots, flagged = spots.copy() if others else spots, False
+        for number in others:
+            sealed = closed[number]
+            spots[number] = loading.locate(access, entity, field, rows[number], sealed, session)
+            flagged = flagged or sealed[2] != 0
         located.append((spots, flagged))
     for grant, (spots, _), closed in zip(grants, located, columns, strict=True):
         filled = zip(spots, closed, strict=True)
@@ -120,28 +135,6 @@ def open_columns(
         _open_column(access, grant, rows, spots, flagged, closed)
         for grant, (spots, flagged), closed in zip(grants, located, columns, strict=True)
     ]
-
-
-def _locate_column(
-    access: Access,
-    entity: Entity,
-    field: Field,
-    rows: Sequence[Row],
-    closed: Sequence[Any],
-    known: list[loading.Spot],
-) -> tuple[list[loading.Spot], bool]:
-    """The spot of each value, and whether any has flags. ``known``: those of another field."""
-    others = [
-        number
-        for number, (sealed, spot) in enumerate(zip(closed, known, strict=True))
-        if sealed is not None and sealed[:19] != spot[1]
-    ]
-    spots, flagged = known.copy() if others else known, False
-    for number in others:
-        sealed = closed[number]
-        spots[number] = loading.locate(access, entity, field, rows[number], sealed)
-        flagged = flagged or sealed[2] != 0
-    return spots, flagged
 
 
 def _open_column(

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select
 
 from vaultlayer.forks import in_child
+from vaultlayer.keys.many import Among
 from vaultlayer.ledgers import standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -29,21 +30,22 @@ OBJECTED = "objected"
 RESTRICTED, FREE = "restricted", "free"
 ALL = ""  # every purpose
 
-BATCH = 1000
 # So many people of whom something is known are remembered whole; with more, a batch is asked for.
 FEW = 1000
 
 _C = standing.c
 _later = standing.alias()
-_CURRENT = select(_C.subject, _C.purpose, _C.number, _C.state).where(
-    _C.purpose.in_([ALL, bindparam("purpose")]),
+_SAID = select(_C.subject, _C.purpose, _C.number, _C.state).where(
+    _C.purpose.in_([ALL, bindparam("purpose")])
+)
+_OF = Among(_SAID.order_by(_C.number), _C.subject, width=16)  # the latest counts: it comes last
+_LIMITED = _SAID.where(
+    _C.state.in_([OBJECTED, RESTRICTED]),
     _C.number
     == select(func.max(_later.c.number))
     .where(_later.c.subject == _C.subject, _later.c.purpose == _C.purpose)
     .scalar_subquery(),
-)
-_OF = _CURRENT.where(_C.subject.in_(bindparam("subjects", expanding=True)))
-_LIMITED = _CURRENT.where(_C.state.in_([OBJECTED, RESTRICTED])).limit(FEW + 1)
+).limit(FEW + 1)
 
 _NEVER = (0, "")  # nothing was ever said
 Row = tuple[bytes, str, int, str]  # subject, purpose, number, state
@@ -98,23 +100,14 @@ class Standing:
         if people is None or people.expires <= self._clock():
             people = self._begin(connection, purpose)
         if people.otherwise is None:
-            unknown = {key.subject for key in keys} - people.known.keys()
-            subjects = sorted(unknown)
-            for start in range(0, len(subjects), BATCH):
-                batch = subjects[start : start + BATCH]
-                asked = {"purpose": purpose.name, "subjects": batch}
-                rows: Any = connection.execute(_OF, asked).all()
-                self._learn(people, purpose, rows, batch)
+            unknown = sorted({key.subject for key in keys} - people.known.keys())
+            self._learn(people, purpose, _said_of(connection, purpose, unknown), unknown)
         return people
 
     def ask(self, connection: Connection, purpose: Purpose, subjects: list[bytes]) -> People:
         """How these people stand at this moment, whatever was known; nothing is remembered."""
         people = People(0.0)
-        for start in range(0, len(subjects), BATCH):
-            batch = subjects[start : start + BATCH]
-            asked = {"purpose": purpose.name, "subjects": batch}
-            rows: Any = connection.execute(_OF, asked).all()
-            self._learn(people, purpose, rows, batch)
+        self._learn(people, purpose, _said_of(connection, purpose, subjects), subjects)
         return people
 
     def note(self, subject: bytes, purpose: str, number: int, state: str) -> None:
@@ -171,6 +164,11 @@ class Standing:
                     for subject in {*asked, *wishes, *limits}
                 }
             )
+
+
+def _said_of(connection: Connection, purpose: Purpose, subjects: Sequence[bytes]) -> list[Row]:
+    """What was ever said of these people, the latest last."""
+    return _OF.rows(connection, subjects, purpose=purpose.name)
 
 
 def _reason(purpose: Purpose, wish: str, limit: str) -> str:

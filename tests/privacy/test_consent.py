@@ -127,7 +127,7 @@ def test_people_are_asked_for_in_batches_never_row_by_row(shop):
 def test_more_people_than_are_remembered_whole_are_asked_for_in_batches(shop, monkeypatch):
     """Where many object, the rest still reads, and each objection counts."""
     monkeypatch.setattr("vaultlayer.standing.FEW", 2)
-    monkeypatch.setattr("vaultlayer.standing.BATCH", 2)
+    monkeypatch.setattr("vaultlayer.keys.many.BATCH", 2)
     people = shop.populate(7)
     auditor = Principal("al", ["auditor"])
     for person in people[:5]:

@@ -12,7 +12,6 @@ from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm import fetching
 from vaultlayer.orm.attribute import personal_field
 from vaultlayer.orm.entity import entity_of
-from vaultlayer.orm.loading import failures_told
 from vaultlayer.sealed import Unsealed
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 _STATE = "_sa_instance_state"
 _ABSENT = object()
-_CHUNK = 256  # rows: what finding the keys brings into the processor's cache, opening finds there
+_CHUNK = 1000  # rows: their keys come in one statement
 
 
 def reveal(
@@ -37,15 +36,13 @@ def reveal(
     instances = as_rows(rows)
     entity, fields = _asked(attributes)
     _check(instances, entity, fields)
-    with failures_told(access, fields, "read"):
-        _fetch_keys(access, instances, fields[0])
+    session = object_session(instances[0]) if instances else None
     opened: list[tuple[Any, ...]] = []
     for start in range(0, len(instances), _CHUNK):
         chunk = instances[start : start + _CHUNK]
         columns = [_closed(chunk, field) for field in fields]
-        values = read_path.open_columns(
-            access, entity, fields, [instance.__dict__ for instance in chunk], columns, action
-        )
+        chunk = [instance.__dict__ for instance in chunk]
+        values = read_path.open_columns(access, session, entity, fields, chunk, columns, action)
         opened.extend(zip(*values, strict=True))
     return opened
 
@@ -57,35 +54,17 @@ def open_selected(
     places: Sequence[Any],
     closed: Sequence[Any],
 ) -> list[list[Any]]:
-    """The opened columns of a column select's rows; keys in one statement."""
-    first, *others = closed
-    values = list(first)
-    for column in others:  # which mostly share the first one's keys
-        values += [
-            sealed
-            for known, sealed in zip(first, column, strict=True)
-            if sealed and not (known and sealed[:19] == known[:19])
-        ]
-    with failures_told(access, selected.fields, "read"):
-        fetching.fetch_missing(access, session, values)
+    """The opened columns of a column select's rows."""
     opened: list[list[Any]] = [[] for _ in closed]
     for start in range(0, len(places), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         columns = [column[chunk] for column in closed]
         some = read_path.open_columns(
-            access, selected.entity, selected.fields, places[chunk], columns
+            access, session, selected.entity, selected.fields, places[chunk], columns
         )
         for column, values in zip(opened, some, strict=True):
             column += values
     return opened
-
-
-def _fetch_keys(access: Access, instances: Sequence[Any], field: Field) -> None:
-    """The keys of one field's values, which mostly serve the row's others too."""
-    key = field.key
-    values = [instance.__dict__.get(key) for instance in instances]
-    if values:
-        fetching.fetch_missing(access, object_session(instances[0]), values)
 
 
 def as_rows(rows: Any) -> list[Any]:

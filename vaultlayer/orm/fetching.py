@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import MissingGreenlet, StatementError
@@ -14,7 +15,7 @@ from vaultlayer.orm.entity import entity_of
 from vaultlayer.sealed import Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
@@ -29,11 +30,16 @@ _WALK = "vaultlayer.walk"
 _ENOUGH_CACHED = 100  # so many neighbours in a row with cached keys end the look around
 
 
-def fetch_key(access: Access, row: dict[str, Any], envelope: bytes) -> SubjectKey:
-    """The key of one envelope, and in the same statement those of rows loaded beside it."""
+def fetch_key(
+    access: Access, row: dict[str, Any], envelope: bytes, session: Session | None = None
+) -> SubjectKey:
+    """The key of one envelope, and in the same statement those of rows loaded beside it.
+
+    :param session: whose connection serves a row that isn't a mapped instance's.
+    """
     wanted = key_id_of(envelope)
     state = row.get(STATE)
-    session = state.session if state is not None else None
+    session = state.session if state is not None else session
     key_ids = {wanted}
     if session is not None and state is not None:
         key_ids |= _around(access, session, state)
@@ -81,17 +87,11 @@ def fetch_missing(access: Access, session: Session | None, values: Iterable[Any]
     """Fetch the keys of the sealed ones among these values that aren't cached, and who isn't
     known."""
     access.renew()
-    cached, people = access.cached_keys, access.people
-    absent = [
-        sealed
-        for sealed in values
-        if type(sealed) is Sealed
-        and (
-            (key := cached.get(sealed[3:19])) is None
-            or people.known.get(key.subject, people.otherwise) is None
-        )
-    ]
-    key_ids = {sealed[3:19] for sealed in absent if is_envelope(sealed)}
+    is_missing = _missing_from(access)
+    of_keys = {value[3:19]: value for value in values if type(value) is Sealed}
+    key_ids = {
+        key_id for key_id, value in of_keys.items() if is_missing(key_id) and is_envelope(value)
+    }
     if key_ids:
         fetch(access, session, key_ids)
 
@@ -118,12 +118,10 @@ def _around(access: Access, session: Session, state: InstanceState[Any]) -> set[
         start = states.index(state) if state in states else 0
         walk = iter(states[start:] + states[:start])
     missing: set[bytes] = set()
-    cached, people, cached_in_a_row = access.cached_keys, access.people, 0
+    is_missing, cached_in_a_row = _missing_from(access), 0
     for each in walk:
         key_id = first_key_id(each)
-        key = cached.get(key_id) if key_id is not None else None
-        unknown = key is None or people.known.get(key.subject, people.otherwise) is None
-        if key_id is not None and unknown:
+        if key_id is not None and is_missing(key_id):
             missing.add(key_id)
             cached_in_a_row = 0
             if len(missing) == BATCH - 1:  # and the one that is wanted
@@ -153,7 +151,7 @@ def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
     entity = entity_of(state.mapper)
     if entity is None:
         return []
-    row, cached, people = state.dict, access.cached_keys, access.people
+    row, is_missing = state.dict, _missing_from(access)
     missing: list[bytes] = []
     last = None
     for name in entity.fields:
@@ -161,8 +159,21 @@ def _missing(access: Access, state: InstanceState[Any]) -> list[bytes]:
         if type(sealed) is not Sealed or sealed[3:19] == last:
             continue  # a row's values mostly share their key
         last = sealed[3:19]
-        key = cached.get(last)
-        unknown = key is None or people.known.get(key.subject, people.otherwise) is None
-        if unknown and is_envelope(sealed):
+        if is_missing(last) and is_envelope(sealed):
             missing.append(last)
     return missing
+
+
+def _missing_from(access: Access) -> Callable[[bytes], bool]:
+    """Whether a key is not at hand at this moment, or what is known of its person isn't."""
+    cached, people, now = access.cached_keys, access.people, monotonic()
+
+    def is_missing(key_id: bytes) -> bool:
+        key = cached.get(key_id)
+        return (
+            key is None
+            or key.expires <= now
+            or people.known.get(key.subject, people.otherwise) is None
+        )
+
+    return is_missing

@@ -25,6 +25,8 @@ from vaultlayer.sealed import Sealed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from sqlalchemy.orm import Session
+
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.entity import Entity
@@ -40,9 +42,14 @@ Spot = tuple[Any, "bytes | None", "Callable[[bytes, bytes, bytes], bytes]", byte
 
 
 def locate(
-    access: Access, entity: Entity, field: Field, row: dict[str, Any], envelope: bytes
+    access: Access,
+    entity: Entity,
+    field: Field,
+    row: dict[str, Any],
+    envelope: bytes,
+    session: Session | None = None,
 ) -> Spot:
-    """Where an envelope opens in this row.
+    """Where an envelope opens in this row; ``session``: the row's, where it is no instance.
 
     The subject is the row's own, never the key's: a value moved to another person's row
     meets another subject here and doesn't open.
@@ -50,7 +57,7 @@ def locate(
     key = access.cached_keys.get(envelope[3:19])
     try:  # costs nothing as long as nothing is raised
         if key is None or monotonic() >= key.expires:
-            key = fetch_key(access, row, envelope)
+            key = fetch_key(access, row, envelope, session)
         number, plain_header, decrypt, place = key.plain
         header: bytes | None = plain_header
         owner = None
@@ -62,7 +69,7 @@ def locate(
             raise damaged()
         subject = key.subject
         if access.people.known.get(subject, access.people.otherwise) != "":
-            _ask_about(access, field, row, envelope, subject)
+            _ask_about(access, field, row, envelope, subject, session)
         if subject in access.decoys:
             access.alarm(field, key.log_ref)
         until = key.expires if key.expires < access.deadline else access.deadline
@@ -125,11 +132,16 @@ def _whole_place(
 
 
 def _ask_about(
-    access: Access, field: Field, row: dict[str, Any], envelope: bytes, subject: bytes
+    access: Access,
+    field: Field,
+    row: dict[str, Any],
+    envelope: bytes,
+    subject: bytes,
+    session: Session | None,
 ) -> None:
     """Refuse a person who may not be touched for the purpose; who isn't known is asked for."""
     if access.people.reason(subject) is None:
-        fetch_key(access, row, envelope)
+        fetch_key(access, row, envelope, session)
     reason = access.people.reason(subject)
     if reason != "":
         ref = access.cached_keys[envelope[3:19]].log_ref
