@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 
 from vaultlayer import AccessDenied, NoAccess
 from vaultlayer.errors import ConfigurationError, KeyUnavailable
 from vaultlayer.keys import states
-from vaultlayer.lifecycle.lease import alone
+from vaultlayer.lifecycle.lease import alone, quiet
 
 WHAT = ("provider", "kek", "subject", "index")
 
@@ -200,6 +203,36 @@ def test_one_at_a_time(any_shop):
                 pass
         rotate(shop, "kek")
     assert rotate(shop, "kek").ok
+
+
+def test_it_waits_for_older_transactions_and_no_longer(any_shop):
+    """MariaDB renews what it tells of transactions only where nobody asked for 0.1 s.
+
+    So who asks more often waits for one that is long over, and who asks right after another misses
+    one that began in between.
+    """
+    engine, over = any_shop.engine, []
+    with engine.connect() as older:
+        older.execute(text("UPDATE person SET id = id"))
+
+        def end():
+            time.sleep(0.7)
+            over.append(time.monotonic())
+            older.rollback()
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        quiet(engine, patience=4)
+        assert over
+        assert time.monotonic() - over[0] < 3
+        ending.join()
+        if engine.dialect.name != "sqlite":
+            if engine.dialect.name != "postgresql":
+                any_shop.sql("SELECT count(*) FROM information_schema.innodb_trx")
+            older.execute(text("UPDATE person SET id = id"))
+            with pytest.raises(KeyUnavailable, match="still open") as refused:
+                quiet(engine, patience=0.3)
+            assert "run the command again" in refused.value.hint
 
 
 def test_it_takes_an_access_that_may_administer(shop):
