@@ -142,7 +142,9 @@ def shop(vaultlayer, tmp_path, policies, monkeypatch):
                         except AccessDenied:
                             assert purpose == "direct_marketing"
     engine.dispose()
-    return SimpleNamespace(subjects=subjects, token=token, events=lambda: _events(tmp_path))
+    return SimpleNamespace(
+        subjects=subjects, token=token, events=lambda: _events(tmp_path), Customer=Customer
+    )
 
 
 def _events(folder):

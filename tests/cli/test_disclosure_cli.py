@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import stat
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
-from vaultlayer.privacy.package import seal_for
+from vaultlayer import Principal, Vault
+from vaultlayer.privacy.package import new_key, seal_for
 
 PROCESSOR = """
 [post_office]
@@ -27,8 +31,11 @@ contact = "privacy@post.example"
 
 @pytest.fixture
 def policies(policies, tmp_path):
-    """A copy that may be changed."""
-    return shutil.copytree(policies, tmp_path / "own")
+    """A copy that may be changed, and lets an officer disclose."""
+    own = shutil.copytree(policies, tmp_path / "own")
+    with (own / "roles.csv").open("a") as rules:
+        rules.write("p, privacy_officer, identity.name, disclose, legal_obligation, allow\n")
+    return own
 
 
 @pytest.fixture
@@ -96,3 +103,34 @@ def test_the_ledger_is_listed(vaultlayer, own_shop):
     listed = vaultlayer("disclosure", "list")
     assert (listed.returncode, "0 disclosure(s)." in listed.stdout) == (0, True)
     assert json.loads(vaultlayer("disclosure", "list", "--json").stdout) == {"disclosures": []}
+
+
+def test_a_withheld_disclosure_is_reviewed(vaultlayer, shop):
+    """Looked at first; withheld for longer with a reason and a day; told in the end."""
+    engine, olga = create_engine("sqlite:///app.db"), Principal("olga", ["privacy_officer"])
+    with Vault.open() as vault, Session(engine) as session:
+        vault.attach(session)
+        with vault.access(olga, purpose="legal_obligation") as access:
+            number = access.disclose(
+                [UUID(shop.subjects[0])], [shop.Customer.name], session=session, kind="judicial",
+                recipient="court", reference="order 7", reason="order", public_key=new_key()[1],
+                withhold="an order of silence", review=date(2026, 1, 1),
+            ).disclosure_id  # fmt: skip
+    engine.dispose()
+
+    def told():
+        listed = vaultlayer("disclosure", "list", "--subject", shop.subjects[0], "--json")
+        return len(json.loads(listed.stdout)["disclosures"])
+
+    review = ("disclosure", "review", number)
+    assert "withheld" in vaultlayer("disclosure", "list").stdout
+    looked = vaultlayer(*review, "--dry-run")
+    assert (looked.returncode, "Would do: " in looked.stdout, told()) == (0, True, 0)
+    longer = ("--withhold", "an appeal", "--until", "2099-01-01")
+    later = json.loads(vaultlayer(*review, *longer, "--json").stdout)
+    assert (later["withheld"], later["review"], told()) == ("an appeal", "2099-01-01", 0)
+    assert vaultlayer(*review, "--withhold", "no day").returncode == 2
+    assert vaultlayer("disclosure", "review", uuid4()).returncode == 2
+    done = vaultlayer(*review, "--as", "olga")
+    assert (done.returncode, "told to its people" in done.stdout, told()) == (0, True, 1)
+    assert max(map(len, done.stdout.splitlines())) <= 80

@@ -42,6 +42,8 @@ class Visit(PersonalData, Base):
 class Clinic:
     """Three patients with a visit each."""
 
+    Patient = Patient
+
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine, self.folder = engine, folder
         self.vault = Vault.ephemeral(policies=folder)

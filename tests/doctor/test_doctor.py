@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 import sentry_sdk
 import structlog
-from sqlalchemy import create_engine, delete, text
+from sqlalchemy import create_engine, delete, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.schema import ForeignKey
 from typer.testing import CliRunner
@@ -21,6 +21,7 @@ from vaultlayer.cli.root import app
 from vaultlayer.doctor import examine
 from vaultlayer.keys.local import LocalKeyring
 from vaultlayer.keys.tables import metadata, subject_key
+from vaultlayer.privacy.package import new_key
 
 AGREEMENT = """
 [post_office]
@@ -230,6 +231,38 @@ def test_requests_that_are_late(clinic):
         assert (found.code, found.where) == ("request_overdue", str(late.request_id))
         requests.refuse(late.request_id, code="not_held", text="We hold nothing of yours.")
     assert clinic.codes() == []
+
+
+def test_withheld_disclosures_whose_review_is_due(clinic):
+    """From the day after; until they are told, or withheld anew."""
+    day = datetime.now(UTC).date()
+    olga = Principal("olga", ["privacy_officer"])
+    rules = clinic.folder / "roles.csv"
+    rules.write_text(
+        f"{rules.read_text()}\np, privacy_officer, identity.name, disclose, legal_obligation, allow"
+    )
+    clinic.vault.reload_policy()
+    court = {"kind": "judicial", "recipient": "court", "reference": "order 7", "reason": "order"}
+    with (
+        clinic.vault.access(olga, purpose="legal_obligation") as access,
+        clinic.Session() as session,
+    ):
+        people = session.scalars(select(clinic.Patient)).all()
+        today, late, told = (
+            access.disclose(
+                people, [clinic.Patient.name], **court, public_key=new_key()[1], session=session,
+                withhold="an order of silence", review=day - timedelta(days=ago),
+            ).disclosure_id
+            for ago in (0, 1, 1)
+        )  # fmt: skip
+        clinic.vault.disclosures.review(told)
+        [found] = clinic.found()
+        assert (found.code, found.where) == ("disclosure_unreviewed", str(late))
+        assert str(day - timedelta(days=1)) in found.what
+        clinic.vault.disclosures.review(late, withhold="still", until=day)
+    assert clinic.codes() == []
+    tomorrow = clinic.vault.disclosures.unreviewed(day + timedelta(days=1))
+    assert {each.disclosure_id for each in tomorrow} == {today, late}
 
 
 def test_a_log_that_refuses(clinic):

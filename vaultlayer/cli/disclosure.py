@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path  # noqa: TC003 typer reads it
+from datetime import datetime  # noqa: TC003 typer reads it
+from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID  # noqa: TC003
 
 import typer
 
 from vaultlayer.cli.common import ConfigOption, JsonOption, print_json
-from vaultlayer.cli.question_show import table
+from vaultlayer.cli.key_frame import (  # typer reads them
+    AsOption,  # noqa: TC001
+    DryOption,  # noqa: TC001
+    PurposeOption,  # noqa: TC001
+    ReasonOption,  # noqa: TC001
+    RoleOption,  # noqa: TC001
+)
+from vaultlayer.cli.question_show import printable, table
 from vaultlayer.cli.questions import open_vault
+from vaultlayer.cli.subject_requests import as_officer
 from vaultlayer.errors import ConfigurationError
+from vaultlayer.privacy.disclosures import telling
 from vaultlayer.privacy.package import new_key, open_package
 
 if TYPE_CHECKING:
@@ -45,6 +55,38 @@ def list_(
     ]  # fmt: skip
     table(("When (UTC)", "To", "Ground", "People", "Fields", "People are"), rows)
     typer.echo(f"{len(found)} disclosure(s).")
+
+
+@app.command()
+def review(
+    disclosure: Annotated[UUID, typer.Argument(help="The disclosure's id (list --json).")],
+    withhold: Annotated[
+        str, typer.Option(help="Why its people may still not be told; else they are.")
+    ] = "",
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The next day of review.")
+    ] = None,
+    config: ConfigOption = None,
+    by: AsOption = "",
+    role: RoleOption = "privacy_officer",
+    purpose: PurposeOption = "legal_obligation",
+    reason: ReasonOption = "",
+    dry_run: DryOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Have people told of a disclosure that was withheld from them, or withhold it for longer."""
+    day = until.date() if until else None
+    telling(withhold, day)  # refuses one without the other, in a dry run too
+    with as_officer(config, by, role, purpose, reason) as vault:
+        found = vault.disclosures.get(disclosure)
+        if not dry_run:
+            found = vault.disclosures.review(disclosure, withhold=withhold, until=day)
+    if json_:
+        print_json({**_told(found), "dry_run": dry_run})
+        return
+    told = "Would do: " if dry_run else ""
+    done = f"withheld until {day}" if day else "told to its people from now on"
+    typer.echo(f"{told}The disclosure to {printable(found.recipient)} is {done}.")
 
 
 @app.command()

@@ -37,6 +37,7 @@ CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     standing.agreements,
     standing.emergencies,
     standing.requests,
+    standing.withheld,
 )
 
 

@@ -65,3 +65,15 @@ def requests(case: Case) -> Iterator[Finding]:
             str(each.request_id),
             "carry it out, or refuse it with a reason: vaultlayer subject request …",
         )
+
+
+def withheld(case: Case) -> Iterator[Finding]:
+    """Disclosures that their people aren't told of, and that nobody has looked at again."""
+    for each in case.vault.disclosures.unreviewed():
+        yield Finding(
+            "disclosure_unreviewed",
+            f"a disclosure ({each.kind}) is withheld from its people; "
+            f"that was to be reviewed on {each.review}",
+            str(each.disclosure_id),
+            "have them told, or withhold it longer with a reason: vaultlayer disclosure review …",
+        )

@@ -83,6 +83,13 @@ class Disclosures:
         """Those the person may not be told of, each with the reason and the day of its review."""
         return [each for each in self._of(subject_id) if each.withheld]
 
+    def unreviewed(self, day: date | None = None) -> list[Disclosure]:
+        """Those still withheld whose day of review lies before ``day`` (today, UTC)."""
+        before = day or datetime.now(UTC).date()
+        withheld = select(_C.disclosure_id).where(_C.withheld != "")
+        found = self._found(_C.disclosure_id.in_(withheld))
+        return [each for each in found if each.review is not None and each.review < before]
+
     def get(self, disclosure_id: UUID) -> Disclosure:
         """One disclosure; ConfigurationError where there is none of this id."""
         found = self._found(_C.disclosure_id == disclosure_id.bytes)
