@@ -82,6 +82,9 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
 
     def _field(self) -> Any:
         """The Field of the column behind this expression, whatever alias or subquery it is in."""
+        known = self.expr.info.get(_FIELD) if hasattr(self.expr, "info") else None
+        if known is not None:
+            return known
         columns = list(self.expr.base_columns)
         if not any(_FIELD in column.info for column in columns):
             configure_mappers()
@@ -130,9 +133,13 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
 
         table = table_of(index)
         return and_(
-            *[hidden.in_(select(table.c.value_number).where(table.c.term.in_(_bind(each))))
-              for each in terms]
-        )  # fmt: skip
+            *[
+                hidden.in_(
+                    select(table.c.value_number).where(_among(table.c.term, _bind(each), False))
+                )
+                for each in terms
+            ]
+        )
 
 
 def compound_condition(index: Any, column: Any, terms: SearchTerms) -> Any:
@@ -153,6 +160,13 @@ def _term_type() -> Any:
     return BlindIndexType()
 
 
+@cache
+def _slot_types() -> Any:
+    from vaultlayer.orm.types import OtherTermType, TermType
+
+    return TermType(), OtherTermType()
+
+
 def _bind(searched: SearchTerms) -> Any:
     return BindParameter(None, searched, type_=_term_type(), expanding=True, unique=True)
 
@@ -162,7 +176,27 @@ def _among(hidden: Any, bound: Any, negated: bool) -> Any:
     ops = (operators.not_in_op, operators.in_op) if negated else (
         operators.in_op, operators.not_in_op
     )  # fmt: skip
-    return BinaryExpression(hidden, bound, ops[0], type_=BOOLEANTYPE, negate=ops[1])
+    single = len(bound.value) == 1 and not negated
+    kind = _OneValue if single else BinaryExpression
+    return kind(hidden, bound, ops[0], type_=BOOLEANTYPE, negate=ops[1])
+
+
+class _OneValue(BinaryExpression[Any]):
+    """``hidden IN (term, other)``: one value's terms, in a statement that stays the same.
+
+    SQLAlchemy writes an IN of many anew for each search. The other is the term under the other
+    root while index roots are exchanged, and else the same.
+    """
+
+    inherit_cache = True
+
+    def _compiler_dispatch(self, visitor: Any, **kwargs: Any) -> str:
+        sent = [self.left._compiler_dispatch(visitor, **kwargs)]
+        for kind in _slot_types():
+            slot: Any = self.right._clone()
+            slot.expanding, slot.type = False, kind
+            sent.append(slot._compiler_dispatch(visitor, **kwargs))
+        return "{} IN ({}, {})".format(*sent)
 
 
 def _is_sql(value: Any) -> bool:

@@ -40,13 +40,14 @@ if TYPE_CHECKING:
 class Finding:
     """One SELECT that searches. ``statement`` is what to send in its place."""
 
-    def __init__(self, statement: Any, parts: Sequence[Any]) -> None:
+    def __init__(self, statement: Any, asking: Sequence[Any]) -> None:
         self.statement = statement
         self._candidates: list[Candidates] = []
-        if any(isinstance(part, Candidates | Pending) for part in parts):
+        if any(isinstance(part, Candidates | Pending) for part in asking):
             self._rewrite()
-            parts = _parts_of(self.statement)
-        self._fields = {part.value.index.field for part in parts if _is_term(part)}
+            asking = _asking(self.statement)
+        terms: list[Any] = [part for part in asking if isinstance(part, BindParameter)]
+        self._fields = {part.value.index.field for part in terms}
         self._fields |= {each.field for each in self._candidates}
         self._entities = [
             (position, column._annotations.get("parententity"))
@@ -142,19 +143,19 @@ class Finding:
 
 def finding(statement: Any) -> Finding | None:
     """What is to be seen to of a SELECT; None where nothing is searched."""
-    parts = _parts_of(statement)
-    for part in parts:
-        if _is_term(part) or isinstance(part, Candidates | Pending):
-            return Finding(statement, parts)
-    return None
+    asking = _asking(statement)
+    return Finding(statement, asking) if asking else None
 
 
-def _parts_of(statement: Any) -> list[Any]:
-    return [part for each in criteria(statement) for part in iterate(each)]
-
-
-def _is_term(part: Any) -> bool:
-    return isinstance(part, BindParameter) and type(part.value) is SearchTerms
+def _asking(statement: Any) -> list[Any]:
+    """The parts of a statement's conditions that search: terms, and what stands for some."""
+    return [
+        part
+        for criterion in criteria(statement)
+        for part in iterate(criterion)
+        if (isinstance(part, BindParameter) and type(part.value) is SearchTerms)
+        or isinstance(part, Candidates | Pending)
+    ]
 
 
 def _conjuncts(conditions: Iterable[Any]) -> Iterable[Any]:

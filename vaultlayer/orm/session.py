@@ -169,7 +169,7 @@ def _found(
 ) -> Any:  # fmt: skip
     """The result of a SELECT, without what may not be found, and with its columns opened."""
     session, ahead = state.session, _ahead(state)
-    with left_out_later(search is not None and search.leaves_out(selected)):
+    with left_out_later(partial(search.leaves_out, selected) if search is not None else None):
         result = state.invoke_statement(statement=statement)
     if not isinstance(result, ChunkedIteratorResult):
         return result

@@ -6,14 +6,15 @@ decision; a type sees only values. So it wraps what comes out and refuses what w
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from uuid import UUID, SafeUUID
 
 from sqlalchemy import VARBINARY, LargeBinary, Uuid
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from vaultlayer.errors import UnsupportedQuery
+from vaultlayer.errors import KeyUnavailable, UnsupportedQuery
 from vaultlayer.orm.comparator import PersonalComparator
 from vaultlayer.sealed import Sealed
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
     from vaultlayer.declare import Declaration
+    from vaultlayer.sealed import SearchTerms
 
 
 _LONGBLOB = 2**32 - 1  # BLOB of this length is MySQL's LONGBLOB
@@ -122,6 +124,42 @@ class BlindIndexType(TypeDecorator[bytes]):
     def literal_processor(self, dialect: Dialect) -> NoReturn:
         raise _literal()
 
+
+class TermType(BlindIndexType):
+    """The first of the two terms that one searched value may have (see ``SearchTerms``)."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
+        if value is None:
+            return None
+        first, *others = cast("SearchTerms", value)
+        if len(others) > 1:
+            raise KeyUnavailable(
+                "a tenant has more than two live index roots",
+                hint="finish the exchange that was interrupted: vaultlayer keys rotate index",
+            )
+        _OTHER.set((value, others[0] if others else first))
+        return first
+
+
+class OtherTermType(BlindIndexType):
+    """The second of them. SQLAlchemy takes a statement's parameters in the order they stand in."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
+        of, term = _OTHER.get()
+        _OTHER.set((None, None))  # it holds what is searched for
+        if of is not value:
+            raise RuntimeError("the parameters of a search were taken out of their order")
+        return term
+
+
+# Of the search whose first term was taken last, its other one.
+_OTHER: ContextVar[tuple[SearchTerms | None, bytes | None]] = ContextVar(
+    "vaultlayer_other_term", default=(None, None)
+)
 
 
 @cache

@@ -18,7 +18,7 @@ from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.search.terms import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 MOST_LOOKED_AT = 1000  # people of one count
 
-# Set while a statement is sent whose people are left out afterwards.
-_LEFT_OUT: ContextVar[bool] = ContextVar("vaultlayer_left_out", default=False)
+# Of a statement while it is sent: tells whether its excepted people are left out afterwards.
+_LEFT_OUT: ContextVar[Callable[[], bool] | None] = ContextVar("vaultlayer_left_out", default=None)
 
 
 @contextmanager
-def left_out_later(they_are: bool) -> Iterator[None]:
-    """The statement sent meanwhile hands out rows, of which excepted people's are left out."""
+def left_out_later(they_are: Callable[[], bool] | None) -> Iterator[None]:
+    """The statement sent meanwhile hands out rows; of them excepted people's may be left out."""
     token = _LEFT_OUT.set(they_are)
     try:
         yield
@@ -54,11 +54,12 @@ def ask_about_found(
     access: Access, connection: Connection, searched: SearchTerms, terms: Sequence[bytes]
 ) -> None:
     """AccessDenied when a statement without rows to leave out would find an excepted person."""
-    field = searched.index.field
-    if _LEFT_OUT.get():
-        return
     if not somebody_is_excepted(access, connection):
         return
+    left_out = _LEFT_OUT.get()
+    if left_out is not None and left_out():
+        return
+    field = searched.index.field
     vault = access.vault
     with vault.key_connection(connection) as keys_on:
         rows = connection.execute(_found(searched, terms)).all()
