@@ -183,8 +183,8 @@ def folder(directory: Path, name: str) -> Path:
     return path
 
 
-def sync_folder(path: Path) -> None:
-    """Make new names in a folder, and its own, survive a power cut."""
+def persist(path: Path) -> None:
+    """Make what a file or folder holds, and its own name, survive a power cut."""
     for place in (path, path.parent):
         descriptor = os.open(place, os.O_RDONLY)
         try:

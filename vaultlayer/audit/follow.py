@@ -7,7 +7,7 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from vaultlayer.audit.files import File, lines_backwards
+from vaultlayer.audit.files import File, lines_backwards, persist
 from vaultlayer.audit.heads import conflict, place_of
 from vaultlayer.audit.merkle import leaf_hash
 from vaultlayer.audit.registry import origin_of, read_registry, registry_path, state_of
@@ -143,6 +143,7 @@ def seal_dead(
         roots = follower.advance(path.stat().st_size, marks)
         if follower.head and roots.get(follower.head.size) != follower.head.root:
             raise conflict(follower.head.origin)
+        persist(path)
         follower.publish(publisher)
         ended.append(follower)
     if ended:

@@ -174,13 +174,13 @@ class Log:
             shard.file.size > SHARD_BYTES or time.monotonic() - shard.began > SHARD_SECONDS
         )
 
-    def prepare_next(self) -> str:
-        """Begin the next shard, and return its name; nobody notes anything for it yet."""
+    def prepare_next(self) -> Path:
+        """Begin the next shard, and return its file; nobody notes anything for it yet."""
         with self._guard:
             self._start()
             if self._next is None and self._coming is None:
                 self._coming = self._create()
-            return (self._next or self._coming or self._start()).name
+            return (self._next or self._coming or self._start()).path
 
     def begin_next(self) -> str:
         """Have notes go to the next shard, and return its name; records do after ``turn``."""

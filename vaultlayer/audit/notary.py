@@ -14,7 +14,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from vaultlayer.audit.files import DEADLINE, at_exit_and_fork, sync_folder, unavailable
+from vaultlayer.audit.files import DEADLINE, at_exit_and_fork, persist, unavailable
 from vaultlayer.audit.follow import Follower, check_heads, seal_dead, stand, stored_heads
 from vaultlayer.audit.forks import fork_between_rounds
 from vaultlayer.audit.heads import Conflict
@@ -180,9 +180,8 @@ class Notary:
         if follower is None:
             return
         if self._trouble is not None:
-            origin = f"{self._publisher.origin}/{follower.name}"
             rows = stored_heads(self.heads, self._directory, self._publisher.origin)
-            follower.settle(rows.get(origin))
+            follower.settle(rows.get(f"{self._publisher.origin}/{follower.name}"))
         if follower.published == written.records:
             return
         self._log.sync()
@@ -207,21 +206,22 @@ class Notary:
         None where it has ended too by now: another thread made the log go on in the next.
         """
         self._settle()
-        sync_folder(path.parent)
-        if not self._register(path.stem):
+        if not self._register(path):
             return None
         self._follower = Follower(path, keep=True)
         self.registered.set()
         return self._follower
 
-    def _register(self, name: str) -> bool:
+    def _register(self, path: Path) -> bool:
         """Tell the registry of a shard, once; False where it has ended."""
         with self._registry() as registry:
             self._publisher = registry.publisher
-            known = registry.state().get(name, {}).get("event")
+            known = registry.state().get(path.stem, {}).get("event")
             if known is None:
+                persist(path)  # a power cut must not take what the registry knows of
+                persist(path.parent)
                 head = self._rows(registry).get(registry.origin)
-                registry.append([{"event": "shard", "shard": name}], head)
+                registry.append([{"event": "shard", "shard": path.stem}], head)
             return known != "sealed"
 
     def _settle(self) -> None:

@@ -6,15 +6,18 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from vaultlayer.audit.check import is_locked
 from vaultlayer.audit.definitions import Definitions, read_definitions
 from vaultlayer.audit.files import folder, lines_backwards, unavailable
 from vaultlayer.audit.log import Log
+from vaultlayer.audit.shard import torn_tail
 from vaultlayer.audit.slots import SLOT, events_of, refs_by_spec, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 _Logged = dict[tuple[object, ...], list[tuple[int, int, frozenset[str]]]]
@@ -43,14 +46,37 @@ def recover(directory: Path) -> list[Recovered]:
     """
     if not directory.is_dir():
         return []
-    logs, journals = folder(directory, "log"), folder(directory, "journal")
-    shards = {path.stem for path in logs.glob("*.jsonl")}
-    shards |= {_shard_and_segment(path)[0] for path in journals.glob("*.*")}
+    for name in ("log", "journal"):
+        folder(directory, name)
+    return _each_shard(directory, _finish)
+
+
+def recoverable(directory: Path) -> list[Recovered]:
+    """What ``recover`` would finish now; needs no more than read access."""
+    return _each_shard(directory, _unfinished)
+
+
+def _each_shard(directory: Path, look: Callable[[Path, str], Recovered | None]) -> list[Recovered]:
+    shards = {path.stem for path in (directory / "log").glob("*.jsonl")}
+    shards |= {_shard_and_segment(path)[0] for path in (directory / "journal").glob("*.*")}
     try:
-        finished = [_finish(directory, shard) for shard in sorted(shards)]
+        finished = [look(directory, shard) for shard in sorted(shards)]
     except OSError as error:
         raise unavailable("the audit directory can't be recovered", error) from error
     return [one for one in finished if one is not None]
+
+
+def _unfinished(directory: Path, shard: str) -> Recovered | None:
+    path, torn = directory / "log" / f"{shard}.jsonl", b""
+    segments = _segments(directory / "journal", shard)
+    if path.exists():
+        if is_locked(path):
+            return None
+        torn, last = torn_tail(path), next(_whole_lines(path), b"")
+        if not (segments or last) or (not torn and _is_finished(path, last, segments)):
+            return None
+    notes = sum(_untold(path, number, paths)[1] for number, paths in segments)
+    return Recovered(shard, notes, len(torn))
 
 
 def _finish(directory: Path, shard: str) -> Recovered | None:
@@ -63,9 +89,8 @@ def _finish(directory: Path, shard: str) -> Recovered | None:
         if not last and not segments:  # its process died before its first record
             log.path.unlink(missing_ok=True)
             return None
-        is_ended = not log.torn and _is_close(last)
-        if is_ended and not any(_untold(log, *segment)[0] for segment in segments):
-            for _, paths in segments:  # whose process could not remove them
+        if not log.torn and _is_finished(log.path, last, segments):
+            for _, paths in segments:  # could not be removed, or a power cut brought them back
                 _remove(paths)
             return None
         digest = {"torn_sha256": hashlib.sha256(log.torn).hexdigest()} if log.torn else {}
@@ -75,6 +100,12 @@ def _finish(directory: Path, shard: str) -> Recovered | None:
         return Recovered(shard, notes, len(log.torn))
     finally:
         log.release()
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a shard from the last to the first, without one that a crash cut off."""
+    if path.exists():
+        yield from islice(lines_backwards(path), bool(torn_tail(path)), None)
 
 
 def _shard_and_segment(path: Path) -> tuple[str, int]:
@@ -90,6 +121,16 @@ def _segments(journals: Path, shard: str) -> list[tuple[int, list[Path]]]:
     return sorted(found.items())
 
 
+def _whole(segments: list[tuple[int, list[Path]]]) -> list[tuple[int, list[Path]]]:
+    """Those with definitions: where a power cut brings slots back alone, they had been removed."""
+    return [(number, paths) for number, paths in segments if _files(paths)[0].exists()]
+
+
+def _is_finished(path: Path, last: bytes, segments: list[tuple[int, list[Path]]]) -> bool:
+    """Whether a shard whose last line is this has ended, and tells all its journal has."""
+    return _is_close(last) and not any(_untold(path, *one)[0] for one in _whole(segments))
+
+
 def _is_close(line: bytes) -> bool:
     try:
         return bool(json.loads(line)["event"] == "close")
@@ -98,21 +139,21 @@ def _is_close(line: bytes) -> bool:
 
 
 def _recover_segment(log: Log, number: int, paths: list[Path]) -> int:
-    events, notes = _untold(log, number, paths)
+    events, notes = _untold(log.path, number, paths)
     if events:
         log.write_all(events)
     _remove(paths)
     return notes
 
 
-def _untold(log: Log, number: int, paths: list[Path]) -> tuple[list[dict[str, Any]], int]:
+def _untold(log: Path, number: int, paths: list[Path]) -> tuple[list[dict[str, Any]], int]:
     """The events of a segment that the log lacks, and of how many notes they are."""
     definitions, slots_path = _files(paths)
     known = read_definitions(definitions)
     slots = bytearray(slots_path.read_bytes() if slots_path.exists() else b"")
     del slots[len(slots) // SLOT.size * SLOT.size :]
-    _drop_logged(slots, known, _logged(log.path, number))
-    place = {"shard": log.shard, "segment": number, "first": 0, "last": len(slots) // SLOT.size - 1}
+    _drop_logged(slots, known, _logged(log, number))
+    place = {"shard": log.stem, "segment": number, "first": 0, "last": len(slots) // SLOT.size - 1}
     refs = refs_by_spec(bytes(slots))
     events = [{**event, "recovered": True} for event in events_of(refs, known.get, place)]
     return events, sum(len(some) for spec, some in refs.items() if spec)
@@ -136,7 +177,7 @@ def _logged(path: Path, segment: int) -> _Logged:
     Segments are logged in order, so the search, from the end, stops at an earlier one.
     """
     found: _Logged = defaultdict(list)
-    for line in lines_backwards(path):
+    for line in _whole_lines(path):
         if b'"journal":' not in line:
             continue
         event = json.loads(line)

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.audit.event import canonical, timestamp
-from vaultlayer.audit.files import DEADLINE, File, folder, sync_folder, unavailable
+from vaultlayer.audit.files import DEADLINE, File, folder, persist, unavailable
 from vaultlayer.audit.heads import Head, conflict, place_of
 from vaultlayer.audit.merkle import leaf_hash
 from vaultlayer.audit.note import Checkpoint
@@ -163,7 +163,7 @@ def opened(directory: Path, signing: Signing) -> Iterator[Registry]:
         _wait_for_lock(file)
         cut_torn_tail(file, path)
         if is_new:
-            sync_folder(path.parent)
+            persist(path.parent)
         yield Registry(directory, file, signing)
     except OSError as error:
         raise unavailable("the audit log's registry can't be written", error) from error

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 from vaultlayer.audit.event import canonical
-from vaultlayer.audit.files import File, sync_folder, unavailable
+from vaultlayer.audit.files import File, persist, unavailable
 from vaultlayer.audit.slots import SLOT
 from vaultlayer.errors import AuditUnavailable, ConfigurationError
 
@@ -56,7 +56,7 @@ class Segment:
                 self.map = mmap.mmap(self._slots.descriptor, self._size)
                 self.define(definitions)
                 if power:
-                    sync_folder(folder)
+                    persist(folder)
                 undo.pop_all()
         except (OSError, AuditUnavailable) as error:
             raise unavailable("the audit journal can't be extended", error) from error

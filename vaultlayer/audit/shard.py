@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from vaultlayer.audit.event import VERSION, canonical, timestamp
-from vaultlayer.audit.files import File, lines_backwards, sync_folder, unavailable
+from vaultlayer.audit.files import File, lines_backwards, persist, unavailable
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.version import __version__
 
@@ -82,7 +82,7 @@ class Shard:
                 path = logs / f"{start}-{secrets.token_hex(4)}.jsonl"
                 file = _create_locked(path)
             if power:
-                sync_folder(logs)
+                persist(logs)
         except OSError as error:
             raise unavailable("the audit log's file can't be made", error) from error
         return cls(path, file, power=power)
@@ -150,11 +150,21 @@ def _create_locked(path: Path) -> File | None:
 
 def cut_torn_tail(file: File, path: Path) -> bytes:
     """Take off, and return, what follows the last newline."""
-    if not file.size or file.read(1, file.size - 1) == b"\n":
-        return b""
-    torn = next(lines_backwards(path))
-    file.cut(file.size - len(torn))
+    torn = torn_tail(path)
+    if torn:
+        file.cut(file.size - len(torn))
     return torn
+
+
+def torn_tail(path: Path) -> bytes:
+    """What follows the last newline of a file: a record that a crash cut off."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return b""
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return b""
+    return next(lines_backwards(path), b"")
 
 
 def _head(path: Path) -> tuple[int, str]:

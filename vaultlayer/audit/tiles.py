@@ -11,7 +11,7 @@ import shutil
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from vaultlayer.audit.files import sync_folder
+from vaultlayer.audit.files import persist
 from vaultlayer.audit.merkle import EMPTY_ROOT, range_root, root_of
 
 if TYPE_CHECKING:
@@ -160,4 +160,4 @@ def publish(path: Path, content: bytes) -> None:
     finally:
         os.close(descriptor)
     temporary.rename(path)
-    sync_folder(path.parent)
+    persist(path.parent)

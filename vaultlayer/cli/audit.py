@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from vaultlayer.audit.recover import recover as recover_directory
+from vaultlayer.audit.recover import recoverable
 from vaultlayer.audit.verify import Report
 from vaultlayer.audit.verify import verify as check_log
 from vaultlayer.cli.audit_options import (
     DirectoryOption,
+    DryRunOption,
     KeyOption,
     audit_directory,
     ledgers,
@@ -64,14 +66,21 @@ def verify(
 
 @app.command()
 def recover(
-    config: ConfigOption = None, directory: DirectoryOption = None, json_: JsonOption = False
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    directory: DirectoryOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Bring what crashed processes had noted into the log. Opening a vault does this too."""
-    recovered = recover_directory(audit_directory(config, directory))
+    folder = audit_directory(config, directory)
+    recovered = recoverable(folder) if dry_run else recover_directory(folder)
     if json_:
-        print_json({"recovered": [dataclasses.asdict(one) for one in recovered]})
+        told = [dataclasses.asdict(one) for one in recovered]
+        print_json({"dry_run": dry_run, "recovered": told})
     elif recovered:
         table(("Shard", "Notes recovered", "Torn bytes"), map(dataclasses.astuple, recovered))
+        if dry_run:
+            typer.echo("Nothing was changed: --dry-run.")
     else:
         typer.echo("Nothing to recover: every process that is gone ended its shard.")
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DirectoryOption = Annotated[
     Path | None, typer.Option("--directory", help="Audit directory; else the settings' own.")
 ]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]
 KeyOption = Annotated[
     list[str] | None,
     typer.Option("--key", help="A public key of the log (or witness), or a file of them."),

@@ -15,7 +15,13 @@ from vaultlayer.audit.fsck import fsck as check_files
 from vaultlayer.audit.heads import heads_at
 from vaultlayer.audit.registry import Signing
 from vaultlayer.audit.witness import Witness
-from vaultlayer.cli.audit_options import DirectoryOption, KeyOption, audit_directory, trusted
+from vaultlayer.cli.audit_options import (
+    DirectoryOption,
+    DryRunOption,
+    KeyOption,
+    audit_directory,
+    trusted,
+)
 from vaultlayer.cli.common import FINDINGS, ConfigOption, JsonOption, print_json
 from vaultlayer.cli.question_show import table
 from vaultlayer.errors import ConfigurationError
@@ -33,7 +39,6 @@ _Record = Annotated[Path, typer.Argument(help="A file with the record's line.")]
 _Proof = Annotated[Path, typer.Argument(help="The tlog-proof.")]
 _Folder = Annotated[Path, typer.Option(help="A new folder.")]
 _Shard = Annotated[str, typer.Argument(help="A shard's name, or `registry`.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]
 
 
 def key(config: ConfigOption = None, json_: JsonOption = False) -> None:
@@ -105,7 +110,7 @@ def check(
 
 def fsck(
     repair: Annotated[bool, typer.Option("--repair", help="Rebuild tiles from records.")] = False,
-    dry_run: _DryRun = False,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     directory: DirectoryOption = None,
     json_: JsonOption = False,
@@ -129,7 +134,7 @@ def fsck(
 
 def prune(
     keep_days: Annotated[int, typer.Option(min=1, help="Keep records at least this many days.")],
-    dry_run: _DryRun = False,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -156,7 +161,7 @@ def prune(
 def export(
     shard: _Shard,
     out: _Folder,
-    dry_run: _DryRun = False,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     directory: DirectoryOption = None,
     json_: JsonOption = False,
@@ -173,7 +178,7 @@ def export(
 
 def accept_loss(
     reason: Annotated[str, typer.Option(help="What happened, for the record.")],
-    dry_run: _DryRun = False,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -199,7 +204,7 @@ def accept_loss(
 def adopt(
     shard: Annotated[str, typer.Argument(help="Its name, as `verify` says it.")],
     reason: Annotated[str, typer.Option(help="Where it comes from, for the record.")],
-    dry_run: _DryRun = False,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     json_: JsonOption = False,
 ) -> None:

@@ -19,7 +19,9 @@ Event = dict[str, Any]
 # OCSF class 6005, Datastore Activity, of category 6, Application Activity.
 _CLASS = 6005
 _ACTIVITIES = {"read": 1, "search": 4, "write": 5, "erase": 7}
+_ACTIONS = {"allow": 1, "deny": 2, "mask": 99}
 _OTHER = 99
+_OURSELVES = "vaultlayer"
 _INFORMATIONAL, _LOW, _CRITICAL = 1, 2, 5
 
 # ECS event.type by our event; what is not here is "info".
@@ -42,6 +44,7 @@ def ocsf(event: Mapping[str, Any]) -> Event:
     name, actor = event["event"], event.get("actor") or {}
     activity = _ACTIVITIES.get(name, _OTHER)
     user = {"uid": actor.get("sub"), "type": "User", "type_id": 1, "org": _org(actor)}
+    groups = _groups(actor)
     decision, outcome = event.get("decision"), event.get("outcome")
     mapped = {
         "activity_id": activity,
@@ -58,20 +61,23 @@ def ocsf(event: Mapping[str, Any]) -> Event:
         "status_id": {"success": 1, "refused": 2, "error": 2}.get(outcome or "", 0),
         "status_code": event.get("reason_code"),
         "count": event.get("count"),
-        "action_id": {"allow": 1, "mask": 4, "deny": 2}.get(decision or "", 0),
-        "actor": {"user": {**user, "groups": _groups(actor)}} if actor else None,
+        "action_id": _ACTIONS.get(decision or "", 0),
+        "action": decision,
+        "actor": {"user": {**user, "groups": groups}} if actor else {"app_name": _OURSELVES},
+        "src_endpoint": {"svc_name": actor.get("client") or _OURSELVES, "uid": event["shard"]},
         "authorizations": [
             {"decision": decision, "policy": {"uid": event.get("policy"), "name": "policies"}}
         ]
         if decision
         else None,
-        "table": {"name": event["entity"]} if "entity" in event else None,
+        **_place(event),
         "metadata": {
             "version": "1.3.0",
+            "profiles": ["security_control"],  # whose are action and authorizations
             "uid": f"{event['shard']}/{event['seq']}",
             "sequence": event["seq"],
             "correlation_uid": event.get("access"),
-            "product": {"name": "vaultlayer", "vendor_name": "vaultlayer", "version": __version__},
+            "product": {"name": _OURSELVES, "vendor_name": _OURSELVES, "version": __version__},
         },
         "unmapped": _rest(event, "event", "ts", "opened", "seq", "entity", "count", "decision"),
     }
@@ -87,11 +93,11 @@ def ecs(event: Mapping[str, Any]) -> Event:
         kinds.append("denied" if decision == "deny" else "allowed")
     mapped = {
         "@timestamp": event["ts"],
-        "ecs": {"version": "8.11"},
+        "ecs": {"version": "8.11.0"},
         "message": _message(event),
         "event": {
             "kind": "alert" if name == "alarm" else "event",
-            "category": ["database"],
+            "category": ["api", "database"],  # types like `denied` are the former's
             "type": kinds,
             "action": name,
             "outcome": _OUTCOMES.get(event.get("outcome", ""), "unknown"),
@@ -120,6 +126,13 @@ FORMATS: dict[str, Callable[[Mapping[str, Any]], Event] | None] = {
     "ocsf": ocsf,
     "ecs": ecs,
 }
+
+
+def _place(event: Mapping[str, Any]) -> Event:
+    """What was acted on: the table, or (of events about none) the vault as a whole."""
+    if "entity" in event:
+        return {"table": {"name": event["entity"]}}
+    return {"database": {"name": _OURSELVES, "type": "Other", "type_id": _OTHER}}
 
 
 def _severity(event: Mapping[str, Any]) -> int:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from vaultlayer.audit.files import File, folder, sync_folder, unavailable
+from vaultlayer.audit.files import File, folder, persist, unavailable
 from vaultlayer.audit.sinks.sink import Record
 from vaultlayer.errors import AuditUnavailable
 
@@ -39,7 +39,7 @@ class Positions:
             file = File(path, os.O_EXCL)
             file.lock(wait=False)
             if power:
-                sync_folder(path.parent)
+                persist(path.parent)
         except OSError as error:
             raise unavailable("an audit sink's position can't be kept", error) from error
         with self._guard:
