@@ -7,6 +7,7 @@ How many are left is journaled for each field that was searched.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.sql import operators
@@ -49,12 +50,16 @@ class Finding:
         terms: list[Any] = [part for part in asking if isinstance(part, BindParameter)]
         self._fields = {part.value.index.field for part in terms}
         self._fields |= {each.field for each in self._candidates}
-        self._entities = [
+        self._checks = [(self._position(each), each) for each in self._candidates]
+
+    @cached_property
+    def _entities(self) -> list[tuple[int, Any]]:
+        """Where the rows have mapped instances, and of which class."""
+        return [
             (position, column._annotations.get("parententity"))
-            for position, column in enumerate(getattr(statement, "_raw_columns", ()))
+            for position, column in enumerate(getattr(self.statement, "_raw_columns", ()))
             if isinstance(column, FromClause)
         ]
-        self._checks = [(self._position(each), each) for each in self._candidates]
 
     def _rewrite(self) -> None:
         kept: list[Any] = []

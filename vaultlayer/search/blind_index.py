@@ -109,10 +109,13 @@ def hashed(searched: SearchTerms) -> list[bytes]:
 
 def note(access: Access, prefix: bytes, times: int) -> None:
     """Journal something about no one person, so many times."""
-    if times == 1:
-        access.journal.append(prefix, NO_REF)
-    else:
+    if times != 1:
         access.journal.append_many(prefix, [NO_REF] * times)
+        return
+    try:
+        access.journal.put(NO_REF + prefix)  # in the kernel on return
+    except ValueError:
+        access.journal.append(prefix, NO_REF)  # or it raises
 
 
 def index_keys(
