@@ -15,6 +15,7 @@ from vaultlayer.crypto.codecs import codec_for
 from vaultlayer.crypto.envelope import (
     FLAG_PADDED,
     FLAG_ROW,
+    OVERHEAD,
     is_row_bound,
     key_id_of,
     open_sealed,
@@ -83,6 +84,8 @@ def test_every_truncation_is_refused(shelf, flags):
         with pytest.raises(IntegrityError) as refused:
             open_sealed(shelf.ciphers[shelf.ids[0]], shelf.place, stored[:length])
         assert str(refused.value) == DAMAGED
+    with pytest.raises(IntegrityError):
+        key_id_of(stored[:OVERHEAD])  # with nothing sealed in it
 
 
 @given(st.binary(min_size=1, max_size=64), ANY_FLAGS)

@@ -8,7 +8,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from vaultlayer import KeyErased
@@ -38,6 +38,27 @@ def test_an_erasure_waits_for_a_writer_and_takes_what_it_wrote(request, make_sho
         receipt = shop.erase(ids["ada"])
         assert committed.is_set()
         writing.result(10)
+    assert receipt.terms == 3
+    assert shop.sql("SELECT count(*) FROM bill WHERE address_bidx IS NOT NULL") == [(0,)]
+
+
+def test_an_erasure_between_the_key_and_the_row_waits(any_shop):
+    """The person's key is found and the bill not written yet: the erasure empties that one too."""
+    shop = any_shop
+    ids = shop.populate("ada", bills=1)
+    with ThreadPoolExecutor(1) as pool:
+        erasing = []
+
+        @event.listens_for(shop.engine, "before_cursor_execute")
+        def erase(connection, cursor, statement, *_):
+            if statement.startswith("INSERT INTO bill") and not erasing:
+                erasing.append(pool.submit(shop.erase, ids["ada"]))
+                time.sleep(0.4)
+
+        with shop.sessions() as session, shop.service():
+            session.add(shop.Bill(person_id=1, address="late street"))
+            session.commit()
+        receipt = erasing[0].result(10)
     assert receipt.terms == 3
     assert shop.sql("SELECT count(*) FROM bill WHERE address_bidx IS NOT NULL") == [(0,)]
 

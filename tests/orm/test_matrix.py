@@ -368,7 +368,9 @@ def test_is_refused_before_it_is_sent(world, cases, outcome, name):
     with world.acting() as session:
         with pytest.raises(VaultLayerError) as refused:
             cases[name](world, session)
-        assert not [sent for sent, _ in world.sent if not sent.startswith("SELECT")]
+        # The statement that makes SQLite's writer of the transaction changes nothing.
+        sent = [each for each, _ in world.sent if not each.endswith("WHERE 0 = 1")]
+        assert not [each for each in sent if not each.startswith("SELECT")]
         session.rollback()
     assert remedy.lower() in refused.value.hint.lower(), str(refused.value)
     assert "geheim" not in repr(refused.value).lower()

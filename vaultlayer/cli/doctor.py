@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,8 +36,6 @@ def doctor(
 
     Exits with 1 on findings, but for those that are accepted, which are shown all the same.
     """
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the models are found as `python -m` finds them
     found, accepted = examine_settings(config, sample=sample), set(accept or ())
     if json_:
         told = [{**asdict(each), "accepted": each.code in accepted} for each in found]

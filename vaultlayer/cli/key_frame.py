@@ -42,8 +42,6 @@ def acting(
     config: Path | None, models: list[str] | None, by: str, role: str, purpose: str, reason: str
 ) -> Iterator[Vault]:
     """The vault, attached to its database, within an access."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     with Vault.open(config) as vault:
         if vault.settings.database is None:
             raise ConfigurationError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -41,8 +40,6 @@ def tables_in(module: str) -> list[Table]:
 
 
 def _imported(modules: Iterable[str]) -> list[Any]:
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     classes = import_models(modules)
     try:
         configure_mappers()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping  # noqa: TC003
 from pathlib import Path  # noqa: TC003 typer reads it
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from vaultlayer.cli.common import (
     write_page,
 )
 from vaultlayer.cli.question_show import table as show_table
+from vaultlayer.cli.question_show import when
 from vaultlayer.cli.questions import open_vault
 from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.evidence.promises import GREEN, RED, STALE, failing
@@ -27,8 +27,9 @@ from vaultlayer.pages.page import Html, page, table, tag
 
 _CLASSES = {GREEN: "good", STALE: "warn", RED: "bad"}
 _PRINTED = (
-    "dt{font-weight:600}dd{margin:0 0 .5rem}td{overflow-wrap:anywhere}"
-    "section{break-inside:avoid}"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1rem}dt{font-weight:600}"
+    "dd{margin:0}dd ul{margin:0;padding-left:1.1rem;columns:2}td .muted{overflow-wrap:anywhere}"
+    "section{break-inside:avoid}@media(max-width:40rem){dl{display:block}dd ul{columns:1}}"
 )
 
 
@@ -39,8 +40,6 @@ def register(
 
     Exits with 1 if a field's category is not declared, or no purpose is for it.
     """
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     with open_vault(config) as vault:
         answer = {**register_of(vault), "shadow": shadow_note(config)}
     if html is not None:
@@ -67,8 +66,6 @@ def promises(
 
     Exits with 1 if one is red: no control, a finding, a failed test.
     """
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     with open_vault(config) as vault:
         answer = {**promises_of(vault, results), "shadow": shadow_note(config)}
     if html is not None:
@@ -128,7 +125,7 @@ def _register_page(answer: Mapping[str, Any]) -> str:
         parts.insert(0, tag("p", told, class_="bad"))
     return page(
         "What personal data is collected, and what for", *parts,
-        subtitle=f"Record of processing activities (GDPR article 30), made {answer['made']}",
+        subtitle=f"Record of processing activities (GDPR article 30) of {when(answer['made'])} UTC",
         note=answer["shadow"], css=_PRINTED,
     )  # fmt: skip
 
@@ -165,7 +162,7 @@ def _promises_page(answer: Mapping[str, Any]) -> str:
         "Are the notice's promises kept?",
         tag("p", _counts(answer), class_="note"),
         table(heads, rows),
-        subtitle=f"Made {answer['made']}",
+        subtitle=f"Made {when(answer['made'])} UTC",
         note=answer["shadow"],
         css=_PRINTED,
     )

@@ -76,6 +76,9 @@ def _root(
 
     Exit codes: 0 good, 1 findings, 2 usage or configuration, 3 key store or network.
     """
+    del version  # its callback has seen to it
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # models are found as `python -m` finds them
 
 
 def run() -> None:

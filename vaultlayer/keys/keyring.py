@@ -98,7 +98,7 @@ class Keys:
         flight, mine, others = self._flights.claim(missing)
         try:
             if mine:
-                found.update(self._fetch(connection, mine))
+                found.update(self.fetch_anew(connection, mine))
         finally:
             self._flights.land(flight, mine)
         for other in others:
@@ -106,7 +106,20 @@ class Keys:
         if others:  # what they couldn't bring has reasons of its own: look for oneself
             there, missing = self._at_hand.look(key_id for key_id in missing if key_id not in found)
             found.update(there)
-            found.update(self._fetch(connection, missing))
+            found.update(self.fetch_anew(connection, missing))
+        return found
+
+    def fetch_anew(self, connection: Connection, key_ids: list[bytes]) -> dict[bytes, SubjectKey]:
+        """As ``fetch``, and always from the database, whoever is at hand."""
+        forgotten = self._at_hand.forgotten
+        rows = _BY_ID.rows(connection, key_ids)
+        found = self._open(connection, rows, forgotten)
+        if len(rows) < len(key_ids):
+            raise KeyUnavailable(
+                "there is no key record for a sealed value",
+                hint="the key tables are older than the data, or of another database: "
+                "restore both from one backup",
+            )
         return found
 
     def active(
@@ -127,7 +140,10 @@ class Keys:
         wanted = sorted(set(subjects))  # one order for all, so that two writers can't deadlock
         for length in set(map(len, wanted)):
             subject_part(bytes(length))  # refuses what is no subject's id
-        found = {} if fresh else self._find_active(connection, tenant, wanted, tables.held)
+        found: dict[bytes, SubjectKey] = {}
+        if not fresh:
+            tables.become_writer(connection)
+            found = self._find_active(connection, tenant, wanted, tables.held)
         missing = [subject for subject in wanted if subject not in found]
         if missing:
             found.update(self._create(connection, tenant, missing, region))
@@ -150,18 +166,6 @@ class Keys:
         The first is the one to write with; there are others only while roots are exchanged.
         """
         return self.roots.index_keys(connection, tenant, entity, field, index)
-
-    def _fetch(self, connection: Connection, key_ids: list[bytes]) -> dict[bytes, SubjectKey]:
-        forgotten = self._at_hand.forgotten
-        rows = _BY_ID.rows(connection, key_ids)
-        found = self._open(connection, rows, forgotten)
-        if len(rows) < len(key_ids):
-            raise KeyUnavailable(
-                "there is no key record for a sealed value",
-                hint="the key tables are older than the data, or of another database: "
-                "restore both from one backup",
-            )
-        return found
 
     def _find_active(
         self, connection: Connection, tenant: str, subjects: list[bytes], locked: _Locked

@@ -26,9 +26,11 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     bindparam,
+    false,
     func,
     insert,
     select,
+    update,
 )
 
 from vaultlayer.errors import ConfigurationError, KeyUnavailable
@@ -206,13 +208,22 @@ def _from_one(common: tuple[str, ...], widths: tuple[tuple[str, int], ...]) -> I
     return insert.on_conflict_do_nothing()
 
 
+_CHANGE_NOTHING = update(kek).where(false()).values(state=kek.c.state)
+
+
 def held(dialect: Dialect, statement: Select[Any]) -> Select[Any]:
     """The SELECT whose rows nobody changes until this transaction ends.
 
     So that nobody is erased, and no generation destroyed, between finding a key and the commit of
-    what is sealed with it. SQLite has one writer at a time; for MySQL see ``Keys``.
+    what is sealed with it. For SQLite see ``become_writer``, for MySQL ``Keys``.
     """
     return statement.with_for_update(read=True) if dialect.name == "postgresql" else statement
+
+
+def become_writer(connection: Connection) -> None:
+    """SQLite has no locked reads, but one writer at a time: from here on this transaction is it."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(_CHANGE_NOTHING)
 
 
 def as_of_now(dialect: Dialect, statement: Select[Any]) -> Select[Any]:

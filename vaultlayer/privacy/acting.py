@@ -70,6 +70,7 @@ def key_of(access: Access, connection: Connection, subject: bytes) -> SubjectKey
     Its record is locked up to the end of the transaction: one change of a person at a time.
     Who has no key has no data here: ConfigurationError. Who was erased: KeyErased.
     """
+    tables.become_writer(connection)
     mine = select(_K.key_id).where(
         _K.subject == subject, _K.tenant.in_(["", access.tenant])
     ).order_by(_K.generation.desc()).limit(1).with_for_update()  # fmt: skip

@@ -114,6 +114,7 @@ def disclose(
     if len(row["fields"]) > MOST_FIELDS:
         raise ConfigurationError("too many fields at once", hint="disclose them in several steps")
     with access.vault.key_connection(None) as connection:
+        tables.become_writer(connection)
         _still_there(connection, people)
         ids = [{"disclosure_id": disclosure_id.bytes, "subject": each.bytes} for each in people]
         connection.execute(insert(disclosed), ids)
