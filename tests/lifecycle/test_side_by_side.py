@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 
 import pytest
 from sqlalchemy import create_engine, select
@@ -18,9 +20,9 @@ WHAT = ("provider", "kek", "subject", "index")
 class Elsewhere:
     """Another process's vault, as it is before it hears of any exchange: its caches are warm."""
 
-    def __init__(self, shop):
+    def __init__(self, shop, **engine):
         self.shop = shop
-        self.engine = create_engine(shop.engine.url)
+        self.engine = create_engine(shop.engine.url, **engine)
         self.vault = Vault.open(shop.folder / "vaultlayer.toml")
         self.vault.models = (shop.Base,)
         self.sessions = sessionmaker(self.engine)
@@ -78,6 +80,40 @@ def test_a_process_that_has_not_heard_yet(any_shop, monkeypatch, what):
         report = shop.vault.keys.rotate(what)
     assert report.ok, report
     work("afterwards")
+    older.close()
+
+
+@pytest.mark.parametrize("database", ["postgres", "mariadb"])
+def test_what_a_long_transaction_sees_is_in_no_cache_when_it_counts(
+    request, make_shop, monkeypatch, database
+):
+    """It began before the new root was there, and looks at the roots when caches have run out."""
+    shop = make_shop(request.getfixturevalue(f"{database}_engine"))
+    shop.populate("ada")
+    older = Elsewhere(shop, isolation_level="REPEATABLE READ")
+    long, settled, settle = older.sessions(), [], Job.settle
+    long.scalar(select(shop.Person.id))
+
+    def look_and_end():
+        time.sleep(shop.vault.settings.key_ttl + 0.1)
+        with long, older.access():
+            long.scalars(select(shop.Person).where(shop.Person.email == "ada@example.com")).one()
+
+    def settle_at_work(job):
+        settled.append(job)
+        looking = threading.Thread(target=look_and_end)
+        if len(settled) == 1:
+            looking.start()
+        else:
+            shop.add(shop.Person(name="eve", email="eve@example.com"))  # under the new root
+            assert older.names(["ada", "eve"]) == ["ada", "eve"]
+        settle(job)
+        if len(settled) == 1:
+            looking.join()
+
+    monkeypatch.setattr(Job, "settle", settle_at_work)
+    with shop.officer():
+        assert shop.vault.keys.rotate("index").ok
     older.close()
 
 

@@ -117,10 +117,20 @@ class Job:
         self.access.record("keys_changed", what=self.report.what, step=step, **given)
 
     def settle(self) -> None:
-        """Wait until every process has looked again, and all older transactions are over."""
+        """Wait until no process acts on what was there before.
+
+        What an older transaction sees, it may put into its process's caches as long as it lasts;
+        those run out; and a transaction that began with them may still be open then.
+        """
         self.tell("waiting until every process knows")
+        self._quiet()
+        self.vault.keys.roots.forget()
         time.sleep(self._wait)
-        quiet(self.engine)
+        self._quiet()
+
+    def _quiet(self) -> None:
+        for engine in dict.fromkeys((self.engine, self.key_engine)):
+            quiet(engine)
 
     def until_clean(self, told: str, rewriting: Callable[[], Rewriting]) -> int:
         """Pass over a table until a pass finds nothing to change; returns what is left."""
@@ -168,8 +178,7 @@ class Job:
         """All terms are made as is declared now, which is recorded; what is left over goes."""
         fields = {field for entity in self.entities for field in entity.fields.values()}
         indexes = [index for field in fields for index in field.indexes]
-        with self.engine.begin() as connection:
-            purge(connection, indexes, shared_tables(self.entities))
+        purge(self.engine, indexes, shared_tables(self.entities))
         with self.keys() as connection:
             record_again(connection, indexes)
         self.vault.indexes.forget()

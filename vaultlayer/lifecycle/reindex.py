@@ -8,12 +8,15 @@ that is declared no more.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from vaultlayer.lifecycle.models import bare
+from vaultlayer.lifecycle.rewrite import at_one_moment, giving_way
 from vaultlayer.search.blind_index import together
 from vaultlayer.search.buckets import Compound
 from vaultlayer.search.terms import draw_number, insert_terms, table_of, term_rows
@@ -21,13 +24,14 @@ from vaultlayer.search.terms import draw_number, insert_terms, table_of, term_ro
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Engine, Table
 
     from vaultlayer.orm.field import Field
     from vaultlayer.search.blind_index import Index
     from vaultlayer.vault import Vault
 
 _BATCH = 500
+_ATTEMPTS, _PAUSE = 100, 0.1  # seconds; somebody may hold a lock beside what is to be deleted
 
 
 class Reindexing:
@@ -91,16 +95,40 @@ class Reindexing:
             insert_terms(connection, table, rows)
 
 
-def purge(connection: Connection, indexes: Iterable[Index], tables: Iterable[Table]) -> None:
-    """Delete the terms that no row leads to, and those of no index that is declared."""
-    numbers = []
-    for index in indexes:
-        if index.kind.many:
-            numbers.append(index.number)
-            terms, target = table_of(index), bare(index.field.column.table)
-            hidden = target.c[index.field.column.table.c[index.key].name]
-            kept = sa.exists().where(hidden == terms.c.value_number)
-            mine = terms.c.index_number == index.number
-            connection.execute(sa.delete(terms).where(mine, ~kept))
+def purge(engine: Engine, indexes: Iterable[Index], tables: Iterable[Table]) -> None:
+    """Delete the terms that no row leads to, and those of no index that is declared.
+
+    They are looked for without locks and deleted a few at a time: what nothing leads to now,
+    nothing ever will.
+    """
+    many = [index for index in indexes if index.kind.many]
     for table in tables:
-        connection.execute(sa.delete(table).where(table.c.index_number.not_in(numbers)))
+        gone: list[Any] = [table.c.index_number.not_in([index.number for index in many])]
+        for index in many:
+            if table_of(index) is table:
+                target = bare(index.field.column.table)
+                hidden = target.c[index.field.column.table.c[index.key].name]
+                kept = sa.exists().where(hidden == table.c.value_number)
+                gone.append(sa.and_(table.c.index_number == index.number, ~kept))
+        _delete(engine, table, sa.or_(*gone))
+
+
+def _delete(engine: Engine, table: Table, condition: Any) -> None:
+    number = table.c.value_number
+    order = sa.select(number).where(condition).distinct().order_by(number).limit(_BATCH)
+    last = b""
+    while True:
+        with at_one_moment(engine) as connection:
+            numbers = list(connection.scalars(order.where(number > last)))
+        if not numbers:
+            return
+        for attempt in range(_ATTEMPTS):
+            try:
+                with giving_way(engine) as connection:
+                    connection.execute(sa.delete(table).where(number.in_(numbers)))
+                break
+            except DBAPIError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(_PAUSE)
+        last = numbers[-1]

@@ -9,6 +9,7 @@ On a database server the next chunk is read and made while the last one is being
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ class Rewriting:
         last: tuple[Any, ...] | None = None
         ordered = self.query.order_by(*self.keys).limit(CHUNK)
         while True:
-            with self.engine.connect() as connection, connection.begin():
+            with at_one_moment(self.engine) as connection:
                 rows = connection.execute(_after(ordered, self.keys, last)).all()
                 changes = self.change(connection, rows) if rows else []
             if rows:
@@ -103,24 +104,18 @@ class Rewriting:
         return self._write(changes[:half]) + self._write(changes[half:])
 
     def _write_all(self, changes: list[tuple[tuple[Any, ...], ...]]) -> int:
-        with self.engine.connect() as connection:
-            name = connection.dialect.name
-            if name == "postgresql":
-                connection.execution_options(isolation_level="READ COMMITTED")
-            with connection.begin():
-                if name == "postgresql":  # well before its search for deadlocks, after a second
-                    connection.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
-                elif name in MYSQL:
-                    changes = self._unlocked(connection, changes)
-                if not changes:
-                    return 0
-                if self.beside is not None:
-                    self.beside(connection, changes)
-                statement, parameters = self._statement(connection, changes)
-                result = connection.execute(
-                    statement, parameters, execution_options={"preserve_rowcount": True}
-                )
-                return int(result.rowcount)
+        with giving_way(self.engine) as connection:
+            if connection.dialect.name in MYSQL:
+                changes = self._unlocked(connection, changes)
+            if not changes:
+                return 0
+            if self.beside is not None:
+                self.beside(connection, changes)
+            statement, parameters = self._statement(connection, changes)
+            result = connection.execute(
+                statement, parameters, execution_options={"preserve_rowcount": True}
+            )
+            return int(result.rowcount)
 
     def _unlocked(
         self, connection: Connection, changes: list[tuple[tuple[Any, ...], ...]]
@@ -167,6 +162,41 @@ class Rewriting:
         ]
         values = {c.name: sa.func.coalesce(new[f"n{n}"], c) for n, c in enumerate(columns)}
         return sa.update(target).where(*met).values(values), parameters
+
+
+@contextmanager
+def at_one_moment(engine: Engine) -> Iterator[Connection]:
+    """A transaction whose statements all see the database as it was at the first."""
+    with engine.connect() as connection:
+        if connection.dialect.name != "sqlite":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            raw: Any = connection.connection.dbapi_connection
+            if connection.dialect.name == "sqlite" and not raw.in_transaction:
+                connection.exec_driver_sql("BEGIN")  # Python's driver leaves it out for a SELECT
+            yield connection
+
+
+@contextmanager
+def giving_way(engine: Engine) -> Iterator[Connection]:
+    """A transaction that fails where it would wait for others' locks, so that none waits for it.
+
+    Of two that wait for each other the database ends one, and that could be the application's.
+    """
+    with engine.connect() as connection:
+        name = connection.dialect.name
+        if name == "postgresql":
+            connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():
+            if name == "postgresql":  # well before its search for deadlocks, after a second
+                connection.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
+            elif name in MYSQL:
+                connection.execute(sa.text("SET SESSION innodb_lock_wait_timeout = 0"))
+            try:
+                yield connection
+            finally:
+                if name in MYSQL:  # what waited and failed left the transaction open
+                    connection.execute(sa.text("SET SESSION innodb_lock_wait_timeout = DEFAULT"))
 
 
 def _after(query: Select[Any], keys: Sequence[Any], last: tuple[Any, ...] | None) -> Select[Any]:

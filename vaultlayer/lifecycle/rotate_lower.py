@@ -60,20 +60,18 @@ def rotate_index(job: Job, tenant: str | None) -> None:
     if job.dry_run:
         job.reseal(keys=False, terms=True)
         return
-    roots = job.vault.keys.roots
     with job.keys() as connection:
         rows = _roots(connection, tenant)
         last = {row.tenant: row.epoch for row in rows}  # in the order of epochs
         pending = {row.tenant for row in rows if row.state in (states.ADDED, states.DECRYPT_ONLY)}
         for owner in sorted(last.keys() - pending):
-            roots.create(connection, owner, last[owner] + 1, states.ADDED)
+            job.vault.keys.roots.create(connection, owner, last[owner] + 1, states.ADDED)
     job.record("added", f"{len(last) - len(pending)} new root(s) added", tenant=tenant)
     job.settle()
     with job.keys() as connection:
         for row in _roots(connection, tenant, lock=True):
             if row.state == states.ADDED:
                 _set(job, connection, row.tenant, row)
-    job.vault.keys.roots.forget()
     job.record("active", "new root(s) active", tenant=tenant)
     job.settle()
     job.reseal(keys=False, terms=True)
