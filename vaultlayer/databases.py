@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
@@ -13,6 +15,8 @@ from vaultlayer.errors import ConfigurationError, KeyUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 
 class Databases:
@@ -27,8 +31,11 @@ class Databases:
         self._checked: set[URL] = set()
         self._apart: dict[URL, Engine | None] = {}
 
-    def attached(self, target: Any) -> None:
-        """Remember the engine of what was attached; async ones do nothing by themselves."""
+    def attached(self, target: Any) -> bool:
+        """Remember the engine of what was attached; False where that is a single session.
+
+        Async engines do nothing by themselves.
+        """
         bind = getattr(target, "sync_engine", target)
         bind = getattr(target, "kw", {}).get("bind", getattr(bind, "bind", bind))
         bind = getattr(bind, "sync_engine", bind)
@@ -36,6 +43,7 @@ class Databases:
             self.engine = bind
         elif isinstance(bind, Engine):
             self._async_url = bind.url
+        return not isinstance(getattr(target, "sync_session", target), Session)
 
     def own(self) -> tuple[Engine | None, URL | None]:
         """The engine of the vault's own tables; else the URL to reach them by, asynchronously."""
@@ -47,6 +55,23 @@ class Databases:
             return self._named, None
         in_memory = url is not None and url.get_backend_name() == "sqlite" and not url.database
         return None, None if in_memory else url
+
+    def run(self, work: Callable[[Connection], T]) -> T | None:
+        """``work`` in a transaction of its own on the vault's own tables; None before an engine.
+
+        Its connection is closed afterwards: the process may fork before it uses the engine.
+        """
+        engine, url = self.own()
+        if engine is not None:
+            with engine.connect() as connection:
+                if isinstance(engine.pool, QueuePool):
+                    connection.detach()
+                with connection.begin():
+                    return work(connection)
+        if url is None:
+            return None
+        with ThreadPoolExecutor(1) as thread:  # this one may have a loop that is running
+            return thread.submit(asyncio.run, _run_async(url, work)).result()
 
     def apart(self, engine: Engine) -> Engine | None:
         """The engine of the key tables when they live in another database than ``engine``'s."""
@@ -103,6 +128,14 @@ class Databases:
             self._check(connection)
             self._checked.add(url)
         return connection
+
+
+async def _run_async(url: URL, work: Callable[[Connection], T]) -> T:
+    from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet, an extra
+
+    engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
+    async with engine.begin() as connection:
+        return await connection.run_sync(work)
 
 
 def _place(url: URL) -> tuple[object, ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import Engine, NullPool, select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from vaultlayer import ledgers
@@ -155,24 +153,9 @@ class Governing:
     def _run(self, work: Callable[[Connection], T]) -> T | None:
         """``work`` in a transaction of its own; None before an engine is attached."""
         try:
-            engine, url = self._databases.own()
-            if engine is not None:
-                with engine.begin() as connection:
-                    return work(connection)
-            if url is None:
-                return None
-            with ThreadPoolExecutor(1) as thread:  # this one may have a loop that is running
-                return thread.submit(asyncio.run, _run_async(url, work)).result()
+            return self._databases.run(work)
         except (SQLAlchemyError, ImportError, OSError) as error:
             raise KeyUnavailable(
                 f"the record of the rules in force can't be read ({type(error).__name__})",
                 hint="it is in the database of the vault's tables: check that this can be reached",
             ) from None
-
-
-async def _run_async(url: Any, work: Callable[[Connection], T]) -> T:
-    from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet, an extra
-
-    engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
-    async with engine.begin() as connection:
-        return await connection.run_sync(work)

@@ -22,7 +22,7 @@ from vaultlayer.errors import ConfigurationError
 from vaultlayer.governing import Governing
 from vaultlayer.keys.provider import MemoryProvider, open_providers
 from vaultlayer.lifecycle.key_keeping import VaultKeys
-from vaultlayer.lifecycle.models import import_models, subclasses
+from vaultlayer.lifecycle.models import declared_indexes, import_models, subclasses
 from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
 from vaultlayer.privacy.consent import Consent
@@ -133,15 +133,17 @@ class Vault:
         self.keys.forget()
         self._trail.close()
 
-    def attach(self, target: Any) -> None:
+    def attach(self, target: Any, *, check_indexes: bool = True) -> None:
         """Serve a sessionmaker, async_sessionmaker, Session, AsyncSession or engine.
 
-        Nothing of vaultlayer happens in SQLAlchemy before this. PolicyError: a rule names a
-        field that the mapped class doesn't have.
+        Nothing of vaultlayer happens in SQLAlchemy before this. PolicyError: a rule names a field
+        that the mapped class doesn't have. ConfigurationError: an index was made otherwise than is
+        declared (docs/search.md); ``check_indexes=False`` is for who makes its terms anew.
         """
         policing.refuse_misspelt(self.snapshot)
         listeners.attach(target)
-        self.databases.attached(target)
+        if self.databases.attached(target) and check_indexes:
+            self.indexes.refuse_changed(declared_indexes(subclasses(PersonalData)))
 
     def create_tables(self, bind: Engine | Connection) -> None:
         """Create the vault's own tables where they are missing."""

@@ -100,17 +100,16 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_no_index_serves_refuses(world, what):
+def test_what_no_index_serves_refuses(world):
     """When the statement is built, or before it is sent; the message shows nothing of the value."""
-    build, remedy = REFUSED[what]
     world.populate()
-    world.sent.clear()
-    with world.acting() as session, pytest.raises(VaultLayerError) as refused:
-        session.scalars(select(world.Person).where(build(world.Person))).all()
-    assert not any(sent.startswith("SELECT person") for sent in world.sent)
-    assert remedy.lower() in refused.value.hint.lower()
-    assert not {"ada", "36", "moth"} & {*str(refused.value).lower().split()}
+    for what, (build, remedy) in REFUSED.items():
+        world.sent.clear()
+        with world.acting() as session, pytest.raises(VaultLayerError) as refused:
+            session.scalars(select(world.Person).where(build(world.Person))).all()
+        assert not any(sent.startswith("SELECT person") for sent in world.sent), what
+        assert remedy.lower() in refused.value.hint.lower(), what
+        assert not {"ada", "36", "moth"} & {*str(refused.value).lower().split()}, what
 
 
 COARSE = {
@@ -131,13 +130,13 @@ COARSE = {
 }
 
 
-@pytest.mark.parametrize("way", COARSE)
-def test_a_coarse_index_without_rows_to_open_refuses(world, way):
+def test_a_coarse_index_without_rows_to_open_refuses(world):
     world.populate()
-    with world.acting() as session, pytest.raises(UnsupportedQuery) as refused:
-        COARSE[way](world, session, world.Person.name.startswith("adam s"))
-    assert "select the mapped class" in refused.value.hint
-    assert "adam" not in str(refused.value).lower()
+    for way, send in COARSE.items():
+        with world.acting() as session, pytest.raises(UnsupportedQuery) as refused:
+            send(world, session, world.Person.name.startswith("adam s"))
+        assert "select the mapped class" in refused.value.hint, way
+        assert "adam" not in str(refused.value).lower(), way
 
 
 def test_candidates_are_opened_and_recorded(world):

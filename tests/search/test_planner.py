@@ -132,7 +132,9 @@ def test_the_command_before_sealing(tmp_path, run):
 
 
 def test_the_command_with_models(world, run, tmp_path, monkeypatch, policies):
+    """It has no key, opens nothing and so has nothing to decide: no vault is opened for it."""
     world.populate()
+    monkeypatch.setattr("vaultlayer.vault.Vault.open", lambda *_: pytest.fail("a vault was opened"))
     module = types.ModuleType("people_models")
     module.Person, module.Order = world.Person, world.Order
     monkeypatch.setitem(sys.modules, "people_models", module)
@@ -145,3 +147,5 @@ def test_the_command_with_models(world, run, tmp_path, monkeypatch, policies):
     assert "person.city, Equality" in out
     assert "Take it out: 3 different values" in out
     assert "person.bio, Words" in out
+    assert "lovelace" not in out.lower()
+    assert not {"keyring.json", "audit"} & {each.name for each in tmp_path.iterdir()}

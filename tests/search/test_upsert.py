@@ -79,8 +79,7 @@ def test_a_row_stored_in_between_fails_the_whole_statement(any_world, monkeypatc
     assert [each[0] for each in people(world).values()] == ["Paris"]
 
 
-def test_what_it_cant_do_is_refused(any_world):
-    world = any_world
+def test_what_it_cant_do_is_refused(world):
     row = {"name": "Ada X", "email": "ada@example.com", "bio": "words", "tier": "free"}
     for names in (["bio"], ["name"], ["subject_id"]):
         with world.acting() as session, pytest.raises(UnsupportedQuery) as refused:

@@ -56,7 +56,8 @@ def acting(
         vault.models = tuple(import_models(models or ()))
         principal = Principal(by or getpass.getuser(), roles=[role])
         try:
-            vault.attach(create_engine(vault.settings.database, hide_parameters=True))
+            engine = create_engine(vault.settings.database, hide_parameters=True)
+            vault.attach(engine, check_indexes=False)  # the commands are what mends them
             with vault.access(principal, purpose=purpose, reason=reason):
                 yield vault
         except (SQLAlchemyError, ImportError) as error:

@@ -76,7 +76,7 @@ def examine_settings(
             )
         engine = create_engine(vault.settings.database, hide_parameters=True)
         try:
-            vault.attach(engine)
+            vault.attach(engine, check_indexes=False)  # it is a finding
             return examine(vault, sample=sample)
         finally:
             engine.dispose()

@@ -12,6 +12,7 @@ from sqlalchemy.orm import configure_mappers
 
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY, entity_of
+from vaultlayer.orm.field import entity_name
 from vaultlayer.orm.types import BlindIndexType, PersonalType
 from vaultlayer.search.terms import table_of
 
@@ -50,6 +51,18 @@ def declared(classes: Iterable[Any]) -> list[Entity]:
     """The entities of some classes and of all mapped beside them; a base before its subclasses."""
     found = [entity_of(mapper) for mapper in _mappers(classes)]
     return [entity for entity in found if entity is not None]
+
+
+def declared_indexes(classes: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Where each blind index is and how its terms are made, be the mappers configured or not."""
+    for cls in classes:
+        mapper = inspect(cls, raiseerr=False)
+        for key, column in mapper.columns.items() if mapper is not None else ():
+            if isinstance(column.type, PersonalType):
+                declaration: Any = column.type.declaration
+                name = f"{entity_name(mapper, column)}.{declaration.field or key}"
+                for kind in declaration.kinds:
+                    yield name + kind.suffix, kind.name
 
 
 def entities(classes: Iterable[Any], connection: Connection) -> list[Entity]:

@@ -168,11 +168,7 @@ def _field(mapper: Mapper[Any], key: str, column: Any) -> Field:
     inherited = entity_of(mapper.inherits) if mapper.inherits is not None else None
     if inherited is not None and key in inherited.fields:
         return inherited.fields[key]
-    owner = next(
-        (each.class_ for each in mapper.iterate_to_root() if each.local_table is column.table),
-        mapper.class_,
-    )
-    return Field(getattr(owner, "__entity__", column.table.fullname), key, column, mapper.class_)
+    return Field(mapper, key, column)
 
 
 def _link_to_subject(entity: Entity, path: str | None, reading: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ from vaultlayer.search.fitness import refuse_few_values
 
 if TYPE_CHECKING:
     from sqlalchemy import Column
+    from sqlalchemy.orm import Mapper
 
     from vaultlayer.declare import Declaration
 
@@ -29,13 +30,14 @@ class Field:
         "mask", "name", "padded", "tenanted", "unique",
     )
 
-    def __init__(self, entity: str, key: str, column: Column[Any], cls: type) -> None:
+    def __init__(self, mapper: Mapper[Any], key: str, column: Column[Any]) -> None:
         declared: Declaration = column.type.declaration  # type: ignore[attr-defined]
-        self.entity = entity
+        cls = mapper.class_
+        self.entity = entity_name(mapper, column)
         self.key = key
         self.column = column
         self.name = declared.field or key
-        self.label = f"{entity}.{self.name}"
+        self.label = f"{self.entity}.{self.name}"
         self.category = declared.category
         self.unique = declared.unique
         self.mask = declared.mask
@@ -55,6 +57,15 @@ class Field:
         return f"<Field {self.label}>"
 
 
+def entity_name(mapper: Mapper[Any], column: Any) -> str:
+    """The stable name of the class that a column is of, which is sealed into its values."""
+    owner = next(
+        (each.class_ for each in mapper.iterate_to_root() if each.local_table is column.table),
+        mapper.class_,
+    )
+    return str(getattr(owner, "__entity__", column.table.fullname))
+
+
 def group_compounds(fields: dict[str, Field]) -> list[tuple[str, ...]]:
     """Tell the fields of compound indexes of them; which attributes are written together."""
     groups = []
@@ -71,7 +82,8 @@ def group_compounds(fields: dict[str, Field]) -> list[tuple[str, ...]]:
                     hint=f"it has {', '.join(sorted(fields.keys() - {field.key}))}",
                 )
             groups.append((field.key, *index.kind.normalizers))
-            for part in (field, *others):
-                if part is not None and index not in part.compounds:
+            index.parts = (field, *[each for each in others if each is not None])
+            for part in index.parts:
+                if index not in part.compounds:
                     part.compounds += (index,)
     return groups

@@ -35,15 +35,16 @@ SHARED_BYTES = 16  # of those in the shared table: half will do (RFC 2104, secti
 class Index:
     """One blind index of one field."""
 
-    __slots__ = ("field", "key", "kind", "name", "number", "where")
+    __slots__ = ("field", "key", "kind", "name", "number", "parts", "where")
 
     def __init__(self, field: Field, kind: Kind) -> None:
         self.field = field
+        self.parts: tuple[Field, ...] = (field,)  # a compound's has others (orm/field.py)
         self.kind = kind
         self.key = column_key(field.column.key, kind)
         self.name = kind.name
         self.where = f"{field.label}{kind.suffix}"  # its name in the record of declarations
-        self.number = sha256(self.where.encode()).digest()[:8]  # its name in the shared table
+        self.number = number_of(self.where)
 
     def __repr__(self) -> str:
         return f"<Index {self.where}>"
@@ -60,6 +61,11 @@ class Index:
         """The payloads' terms under one of the index's keys."""
         length = SHARED_BYTES if self.kind.many else TERM_BYTES
         return [hmac.digest(key, each, "sha256")[:length] for each in payloads]
+
+
+def number_of(where: str) -> bytes:
+    """An index's name in tables: in the shared one, and in that of declarations."""
+    return sha256(where.encode()).digest()[:8]
 
 
 def column_key(sealed: str, kind: Kind) -> str:

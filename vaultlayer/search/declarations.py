@@ -1,9 +1,9 @@
 """How each index was made, as the database knows it: an index made otherwise is refused.
 
 Another normalizer, version, length or band gives other terms, which find nothing of what is
-stored. So what terms are made with is recorded at the first write, held against the declaration at
-the first use in each process, and changed by ``vaultlayer keys reseal`` alone, which makes all
-terms anew.
+stored. So what terms are made with is recorded at the first write, held against the declarations
+when a vault is attached and at the first use in each process, and changed by ``vaultlayer keys
+reseal`` alone, which makes all terms anew.
 
 Records are added without waiting for anybody, so an index may have several; all say the same.
 """
@@ -16,17 +16,18 @@ from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import Column, String, Table, inspect
+from sqlalchemy.exc import SQLAlchemyError
 
 from vaultlayer.crypto.digest import digest
 from vaultlayer.crypto.envelope import OVERHEAD
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys import tables
-from vaultlayer.search.buckets import Compound
+from vaultlayer.search.blind_index import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Connection, RootTransaction
+    from sqlalchemy import URL, Connection, RootTransaction
 
     from vaultlayer.search.blind_index import Index
     from vaultlayer.vault import Vault
@@ -49,6 +50,7 @@ class Indexes:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self._asked: set[URL] = set()  # databases, when they were attached
         self._sound: set[tuple[Any, Index, bool]] = set()
         self._made_in: WeakValueDictionary[tuple[Any, bytes], RootTransaction] = (
             WeakValueDictionary()
@@ -72,6 +74,28 @@ class Indexes:
                 keys_on, tenant, field.entity, field.name, index.name
             )
 
+    def refuse_changed(self, declared: Iterable[tuple[str, str]]) -> None:
+        """ConfigurationError when an index was made otherwise; once a database that can be asked.
+
+        :param declared: where each index is, and what its terms are made with. Where classes
+            differ about one, its first use tells.
+        """
+        engine, url = self._vault.databases.own()
+        url = engine.url if engine is not None else url
+        if url is None or url in self._asked:
+            return
+        try:
+            made = self._vault.databases.run(_made) or {}
+        except (SQLAlchemyError, ImportError, OSError):
+            return  # asked again at the first use
+        names: dict[str, set[str]] = {}
+        for where, name in declared:
+            names.setdefault(where, set()).add(_short(name))
+        for where, known in names.items():
+            if made.get(number_of(where), set()) - known:
+                raise _changed(where)
+        self._asked.add(url)
+
     def forget(self) -> None:
         """Look at the records again: they were changed."""
         self._sound.clear()
@@ -83,7 +107,7 @@ class Indexes:
             return
         made = list(keys_on.scalars(_OF, {"number": index.number}))
         if any(each != made_with(index) for each in made):
-            raise _changed(index)
+            raise _changed(index.where)
         maker = keys_on.get_transaction()
         if not made:
             refuse_unindexed(data, index)
@@ -97,7 +121,11 @@ class Indexes:
 
 def made_with(index: Index) -> str:
     """All that its terms depend on, but the key."""
-    return index.name if len(index.name) <= 64 else digest(index.name)
+    return _short(index.name)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 64 else digest(name)
 
 
 def record(keys_on: Connection, indexes: Iterable[Index]) -> None:
@@ -119,26 +147,28 @@ def record_again(keys_on: Connection, indexes: Iterable[Index]) -> None:
 
 def differing(keys_on: Connection, indexes: Iterable[Index]) -> list[Index]:
     """The indexes whose terms were made otherwise than is declared now."""
-    if not inspect(keys_on).has_table(declared.name):
-        return []
-    rows = keys_on.execute(sa.select(_C.index_number, _C.made_with).distinct()).all()
-    made: dict[bytes, set[str]] = {}
-    for number, name in rows:
-        made.setdefault(bytes(number), set()).add(name)
+    made = _made(keys_on)
     return [each for each in indexes if made.get(each.number, set()) - {made_with(each)}]
+
+
+def _made(keys_on: Connection) -> dict[bytes, set[str]]:
+    """An index's number → how its terms were made, of all that are recorded."""
+    if not inspect(keys_on).has_table(declared.name):
+        return {}
+    made: dict[bytes, set[str]] = {}
+    for number, name in keys_on.execute(sa.select(_C.index_number, _C.made_with).distinct()):
+        made.setdefault(bytes(number), set()).add(name)
+    return made
 
 
 def refuse_unindexed(data: Connection, index: Index) -> None:
     """Refuse an index that was declared after rows had been stored without it."""
-    column, table = index.field.column, index.field.column.table
-    sealed: Any = sa.column(column.name)
+    table = index.field.column.table
+    sealed: list[Any] = [sa.column(part.column.name) for part in index.parts]
     hidden: Any = sa.column(table.c[index.key].name)
-    bare: Any = sa.table(table.name, sealed, hidden, schema=table.schema)
-    missed = sa.select(sa.literal(1)).select_from(bare).where(
-        sealed.is_not(None), hidden.is_(None), sa.func.length(sealed) > _EMPTY
-    )
-    if isinstance(index.kind, Compound):  # it has no term where another part is NULL
-        return
+    bare: Any = sa.table(table.name, *sealed, hidden, schema=table.schema)
+    there = [each.is_not(None) & (sa.func.length(each) > _EMPTY) for each in sealed]
+    missed = sa.select(sa.literal(1)).select_from(bare).where(hidden.is_(None), *there)
     if data.execute(missed.limit(1)).first() is not None:
         raise ConfigurationError(
             f"the index {index.where} lacks rows that were stored before it was declared, so a "
@@ -147,9 +177,9 @@ def refuse_unindexed(data: Connection, index: Index) -> None:
         )
 
 
-def _changed(index: Index) -> ConfigurationError:
+def _changed(where: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the index {index.where} was made in another way than is declared now (another "
+        f"the index {where} was made in another way than is declared now (another "
         "normalizer or version, length or band), so a search would miss what is stored",
         hint="take the former declaration back, or make its terms anew: `vaultlayer keys reseal`",
     )
