@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import warnings
 from contextlib import contextmanager
+from datetime import date
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 
 from vaultlayer import testing
@@ -63,6 +65,58 @@ def policies() -> Iterator[Path]:
     shipped = find_spec("vaultlayer_policies")  # data only: a folder, no module
     assert shipped is not None and shipped.submodule_search_locations is not None
     yield Path(next(iter(shipped.submodule_search_locations)))
+
+
+@pytest.fixture
+def bundle(policies: Path, tmp_path: Path) -> Path:
+    """A copy of the starter bundle that may be edited."""
+    return Path(shutil.copytree(policies, tmp_path / "policies"))
+
+
+@pytest.fixture(scope="session")
+def agreement() -> Callable[..., str]:
+    """A processor as processors.toml has it, in force, with what is named changed."""
+
+    def written(name: str = "post_office", **changed: Any) -> str:
+        told = {
+            "words": "The postal service that delivers our letters",
+            "agreement": "DPA 7",
+            "signed": date(2020, 1, 1),
+            "expires": date(2099, 12, 31),
+            "purposes": ["provide_service"],
+            "categories": ["contact.address"],
+            "regions": ["eu"],
+            "safeguards": "Deleted after 30 days",
+            "contact": "privacy@post.example",
+            **changed,
+        }
+        lines = [
+            f"{key} = {value if isinstance(value, date) else json.dumps(value)}"
+            for key, value in told.items()
+        ]
+        return "\n".join([f"[{name}]", *lines, ""])
+
+    return written
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    """An engine on a SQLite file of the test's own, which doesn't wait for the disk."""
+    engine = create_engine(f"sqlite:///{tmp_path}/own.db")
+
+    @event.listens_for(engine, "connect")
+    def hasty(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def any_engine(request: pytest.FixtureRequest) -> Engine:
+    """An engine on an empty database of each kind in turn."""
+    engine: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return engine
 
 
 @pytest.fixture(scope="session")

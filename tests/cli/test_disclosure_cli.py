@@ -15,19 +15,6 @@ from sqlalchemy.orm import Session
 from vaultlayer import Principal, Vault
 from vaultlayer.privacy.package import new_key, seal_for
 
-PROCESSOR = """
-[post_office]
-words = "The postal service"
-agreement = "DPA 7"
-signed = 2020-01-01
-expires = {day}
-purposes = ["provide_service"]
-categories = ["contact.address"]
-regions = ["eu"]
-safeguards = "Deleted after 30 days"
-contact = "privacy@post.example"
-"""
-
 
 @pytest.fixture
 def policies(policies, tmp_path):
@@ -39,19 +26,19 @@ def policies(policies, tmp_path):
 
 
 @pytest.fixture
-def own_shop(shop, policies):
-    """The folder of the shop's policies."""
-    return policies
+def declare(shop, policies, agreement):
+    """Have an agreement end so many days from now."""
+
+    def write(days):
+        day = datetime.now(UTC).date() + timedelta(days=days)
+        (policies / "processors.toml").write_text(agreement(expires=day))
+
+    return write
 
 
-def declare(shop_policies, days):
-    day = datetime.now(UTC).date() + timedelta(days=days)
-    (shop_policies / "processors.toml").write_text(PROCESSOR.format(day=day))
-
-
-def test_processors_are_listed_shown_and_checked(vaultlayer, own_shop):
+def test_processors_are_listed_shown_and_checked(vaultlayer, declare):
     """In 80 columns and as JSON; what has run out or soon will exits with 1."""
-    declare(own_shop, 400)
+    declare(400)
     listed = vaultlayer("processor", "list")
     assert (listed.returncode, "in force" in listed.stdout) == (0, True)
     shown = vaultlayer("processor", "show", "post_office")
@@ -59,11 +46,11 @@ def test_processors_are_listed_shown_and_checked(vaultlayer, own_shop):
     assert max(map(len, (listed.stdout + shown.stdout).splitlines())) <= 80
     assert vaultlayer("processor", "check").returncode == 0
     assert vaultlayer("processor", "check", "--days", "500").returncode == 1
-    declare(own_shop, 5)
+    declare(5)
     soon = vaultlayer("processor", "check", "--json")
     assert soon.returncode == 1
     assert [one["name"] for one in json.loads(soon.stdout)["expiring"]] == ["post_office"]
-    declare(own_shop, -1)
+    declare(-1)
     late = vaultlayer("processor", "check")
     assert (late.returncode, "has run out" in late.stdout) == (1, True)
     assert "expired" in vaultlayer("processor", "list").stdout
@@ -98,7 +85,7 @@ def test_a_recipient_makes_a_key_and_opens_packages_with_it(vaultlayer, tmp_path
     assert vaultlayer("disclosure", "open", "none", "--key", "mine.pem").returncode == 2
 
 
-def test_the_ledger_is_listed(vaultlayer, own_shop):
+def test_the_ledger_is_listed(vaultlayer, shop):
     """Empty here; it says so."""
     listed = vaultlayer("disclosure", "list")
     assert (listed.returncode, "0 disclosure(s)." in listed.stdout) == (0, True)

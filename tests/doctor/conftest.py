@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +15,7 @@ from vaultlayer.doctor import examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Base(DeclarativeBase):
@@ -76,12 +75,6 @@ class Clinic:
 
 
 @pytest.fixture
-def bundle(policies: Path, tmp_path: Path) -> Path:
-    """A copy of the starter bundle that may be edited."""
-    return Path(shutil.copytree(policies, tmp_path / "policies"))
-
-
-@pytest.fixture
 def empty_clinic(bundle: Path) -> Iterator[Clinic]:
     """Attached, and none of its tables is there yet."""
     engine = create_engine("sqlite://", poolclass=StaticPool, hide_parameters=True)
@@ -97,18 +90,10 @@ def clinic(empty_clinic: Clinic) -> Clinic:
     return empty_clinic
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def any_clinic(request: pytest.FixtureRequest, bundle: Path, tmp_path: Path) -> Iterator[Clinic]:
-    match request.param:
-        case "sqlite":
-            engine = create_engine(f"sqlite:///{tmp_path}/clinic.db")
-        case "postgresql":
-            engine = request.getfixturevalue("postgres_engine")
-        case _:
-            engine = request.getfixturevalue("mariadb_engine")
-    engine.hide_parameters = True
-    opened = Clinic(engine, bundle)
+@pytest.fixture
+def any_clinic(any_engine: Engine, bundle: Path) -> Iterator[Clinic]:
+    any_engine.hide_parameters = True
+    opened = Clinic(any_engine, bundle)
     opened.populate()
     yield opened
     opened.vault.close()
-    engine.dispose()

@@ -19,22 +19,9 @@ from typer.testing import CliRunner
 from vaultlayer import PersonalData, Principal, Vault, personal
 from vaultlayer.cli.root import app
 from vaultlayer.doctor import examine
-from vaultlayer.keys.local import LocalKeyring
+from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
 from vaultlayer.keys.tables import metadata, subject_key
 from vaultlayer.privacy.package import new_key
-
-AGREEMENT = """
-[post_office]
-words = "The postal service"
-agreement = "DPA 7"
-signed = 2020-01-01
-expires = {day}
-purposes = ["provide_service"]
-categories = ["contact.address"]
-regions = ["eu"]
-safeguards = "Deleted after 30 days"
-contact = "privacy@post.example"
-"""
 
 
 class Odd(DeclarativeBase):
@@ -197,10 +184,10 @@ def test_shadow_mode(clinic):
     [(-1, ["agreement_expired"]), (0, ["agreement_expires"]), (30, ["agreement_expires"]),
      (31, [])],
 )  # fmt: skip
-def test_agreements_that_run_out(clinic, days, codes):
+def test_agreements_that_run_out(clinic, agreement, days, codes):
     """Yesterday's is expired, today's still counts, and within 30 days it is told."""
     day = datetime.now(UTC).date() + timedelta(days=days)
-    (clinic.folder / "processors.toml").write_text(AGREEMENT.format(day=day))
+    (clinic.folder / "processors.toml").write_text(agreement(expires=day))
     clinic.vault.reload_policy()
     assert clinic.codes() == codes
 
@@ -285,7 +272,9 @@ def config(bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("VAULTLAYER_PASSPHRASE", "a passphrase for the tests")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    LocalKeyring.create(tmp_path / "keyring.json", "a passphrase for the tests")
+    LocalKeyring.create(
+        tmp_path / "keyring.json", "a passphrase for the tests", kdf_for_tests=WEAK_KDF_FOR_TESTS
+    )
     file = tmp_path / "vaultlayer.toml"
     file.write_text(
         f'[vault]\ndatabase = "sqlite:///{tmp_path}/app.db"\npolicies = "policies"\n'

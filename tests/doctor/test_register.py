@@ -22,9 +22,11 @@ JUNIT = """<?xml version="1.0"?><testsuites><testsuite name="pytest" timestamp="
 TEST = "tests/privacy/test_consent.py::test_said"
 
 
-def test_the_register_has_what_models_and_policies_say(clinic):
+def test_the_register_has_what_models_and_policies_say(clinic, agreement):
     """Purposes with their fields and recipients; each field with its purposes."""
-    (clinic.folder / "processors.toml").write_text(PROCESSOR)
+    (clinic.folder / "processors.toml").write_text(
+        agreement("laboratory", categories=["identity.name"])
+    )
     clinic.vault.reload_policy()
     made = register(clinic.vault)
     by_name = {each["name"]: each for each in made["purposes"]}
@@ -153,17 +155,3 @@ def results(folder, what="", when=None):
     file = folder / "junit.xml"
     file.write_text(JUNIT.format(what=what, when=(when or datetime.now(UTC)).isoformat()))
     return file
-
-
-PROCESSOR = """
-[laboratory]
-words = "The laboratory that looks at samples"
-agreement = "DPA 9"
-signed = 2020-01-01
-expires = 2099-12-31
-purposes = ["provide_service"]
-categories = ["identity.name"]
-regions = ["eu"]
-safeguards = "Deleted after a year"
-contact = "lab@example.com"
-"""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +15,7 @@ from vaultlayer.testing import audit_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from uuid import UUID
 
     from vaultlayer.acting import Access
@@ -140,12 +139,6 @@ class Shop:
 
 
 @pytest.fixture
-def bundle(policies: Path, tmp_path: Path) -> Path:
-    """A copy of the starter bundle that may be edited."""
-    return Path(shutil.copytree(policies, tmp_path / "policies"))
-
-
-@pytest.fixture
 def shop(bundle: Path) -> Iterator[Shop]:
     engine = create_engine("sqlite://", poolclass=StaticPool)
     opened = Shop(engine, bundle)
@@ -154,17 +147,9 @@ def shop(bundle: Path) -> Iterator[Shop]:
     engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def any_shop(request: pytest.FixtureRequest, bundle: Path, tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture
+def any_shop(any_engine: Engine, bundle: Path) -> Iterator[Shop]:
     """The same on a file of SQLite's, on PostgreSQL and on MariaDB."""
-    match request.param:
-        case "sqlite":
-            engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
-        case "postgresql":
-            engine = request.getfixturevalue("postgres_engine")
-        case _:
-            engine = request.getfixturevalue("mariadb_engine")
-    opened = Shop(engine, bundle)
+    opened = Shop(any_engine, bundle)
     yield opened
     opened.vault.close()
-    engine.dispose()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from vaultlayer import ConfigurationError, PolicyError, Principal, Vault
 from vaultlayer.cli.policy import app
-from vaultlayer.keys.local import LocalKeyring
+from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
 
 PASSPHRASE = "a passphrase for the tests"
 WHY = "the line is down and the lead away"
@@ -26,7 +26,9 @@ def config(bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("VAULTLAYER_PASSPHRASE", PASSPHRASE)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    LocalKeyring.create(tmp_path / "keyring.json", PASSPHRASE)
+    LocalKeyring.create(
+        tmp_path / "keyring.json", PASSPHRASE, kdf_for_tests=WEAK_KDF_FOR_TESTS
+    )
     file = tmp_path / "vaultlayer.toml"
     file.write_text(
         f'[vault]\ndatabase = "sqlite:///{tmp_path}/app.db"\npolicies = "policies"\n'

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from vaultlayer import AccessDenied, PersonalData, Principal, Vault, personal
-from vaultlayer.keys.local import LocalKeyring
+from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
 
 PASSPHRASE = "a passphrase for the tests"
 REDIS = "redis://127.0.0.1:6379/0"
@@ -61,7 +61,9 @@ def wire(request, missing_part):
 def settings(bundle, tmp_path, monkeypatch):
     """Writes the settings of one of the processes; all share keyring, policies and database."""
     monkeypatch.setenv("VAULTLAYER_PASSPHRASE", PASSPHRASE)
-    LocalKeyring.create(tmp_path / "keyring.json", PASSPHRASE)
+    LocalKeyring.create(
+        tmp_path / "keyring.json", PASSPHRASE, kdf_for_tests=WEAK_KDF_FOR_TESTS
+    )
 
     def write(name: str, watch: str | None) -> Path:
         file = tmp_path / f"{name}.toml"

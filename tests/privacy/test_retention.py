@@ -147,17 +147,11 @@ def site(bundle):
     engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def any_site(request, bundle, tmp_path):
-    if request.param == "sqlite":
-        engine = create_engine(f"sqlite:///{tmp_path}/site.db")
-    else:
-        name = "postgres_engine" if request.param == "postgresql" else "mariadb_engine"
-        engine = request.getfixturevalue(name)
-    opened = Site(engine, bundle)
+@pytest.fixture
+def any_site(any_engine, bundle):
+    opened = Site(any_engine, bundle)
     yield opened
     opened.vault.close()
-    engine.dispose()
 
 
 def test_what_is_past_its_retention_goes_and_nothing_else(any_site):
