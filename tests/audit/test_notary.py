@@ -76,6 +76,33 @@ def test_an_idle_process_says_that_it_is_there(signed, refs, monkeypatch, until)
     assert signed.verify().findings == []
 
 
+def test_silence_of_more_than_three_minutes_is_found(signed, refs, monkeypatch, until):
+    """By a clock that the test sets: twenty idle minutes are no silence, a writer that hangs is."""
+    past, now, passed = time.monotonic, time.time, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: past() + passed[0])
+    monkeypatch.setattr(time, "time", lambda: now() + passed[0])
+    signed.read(refs(1))
+    signed.signed()
+    for minute in range(20):
+        signed.signed()
+        with signed.notary.working:  # between two rounds
+            passed[0] += 61
+        until(lambda least=minute: len(signed.events("heartbeat")) > least)
+    signed.signed()
+    with signed.notary.working:  # it hangs: no heartbeat any more
+        assert signed.verify().findings == []
+        passed[0] += 170
+        assert signed.verify().findings == []
+        passed[0] += 20
+        (finding,) = signed.verify().findings
+        assert "ago: heartbeats are due each minute" in finding.what
+        signed.log.write("key", what="kek")
+    signed.signed()
+    passed[0] += 100  # the last record is young, and none of those whose time stands at their end
+    (finding,) = signed.verify().findings
+    assert "s of silence: heartbeats are due each minute" in finding.what
+
+
 def test_a_large_shard_is_followed_by_the_next(signed, refs, monkeypatch, small_segments):
     """While accesses are open: nothing is lost, nothing told twice, both are sealed."""
     monkeypatch.setattr("vaultlayer.audit.log.SHARD_BYTES", 4000)

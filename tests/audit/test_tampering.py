@@ -137,7 +137,7 @@ def test_a_flipped_bit_anywhere_is_found(big, number):
 
 
 def test_every_byte_of_a_small_log_counts(new_signed):
-    """A bit of each 17th byte (soak: all bits of all), in every file that is signed or signs: found."""
+    """A bit of each 17th byte (soak: all of all), in every file that is signed or signs."""
     trail = new_signed()
     for number in range(3):
         trail.log.write("read", n=number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 SILENCE = 180.0  # seconds: three heartbeats
 _CHUNK = 1 << 20
-_MINUTE = slice(-35, -19)  # of ``"ts":"2026-01-31T09:45:00.123456Z","v":1}``, a record's end
-_TIME = slice(-35, -9)
+_END = b'"v":1}'  # of most records; fields that come later in the alphabet may follow
+_MINUTE = slice(-35, -19)  # of ``"ts":"2026-01-31T09:45:00.123456Z","v":1}``
+_TIME = re.compile(rb'.*"ts":"([^"]*)Z"', re.DOTALL)  # no text holds a bare quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class ChainCheck:
             self.line += 1
             if b'"prev":"%b"' % self._prev not in line or b'"seq":%d,' % self._seq not in line:
                 self._explain(line)
-            if line[_MINUTE] != last[_MINUTE] and self._heartbeats_from is not None:
+            if line[_MINUTE] != last[_MINUTE] or not line.endswith(_END):
                 self._check_time(last, line)
             self._seq += 1
             self._prev = sha256(line).hexdigest().encode()
@@ -110,8 +112,10 @@ class ChainCheck:
         self._seq = seq
 
     def _check_time(self, before: bytes, line: bytes) -> None:
+        if self._heartbeats_from is None:
+            return
         earlier, later = seconds_of(before), seconds_of(line)
-        if earlier is None or later is None or self._heartbeats_from is None:
+        if earlier is None or later is None:
             return
         gap = later - max(earlier, self._heartbeats_from)
         if gap > SILENCE and b'"event":"recover"' not in line:
@@ -160,8 +164,9 @@ def parse(line: bytes) -> dict[str, Any] | None:
 
 def seconds_of(line: bytes) -> float | None:
     """A record's time in Unix seconds."""
+    found = _TIME.match(line)
     try:
-        return datetime.fromisoformat(line[_TIME].decode() + "+00:00").timestamp()
+        return datetime.fromisoformat(f"{found[1].decode()}+00:00").timestamp() if found else None
     except ValueError:
         return None
 

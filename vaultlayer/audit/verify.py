@@ -235,4 +235,4 @@ def _head(record: dict[str, Any]) -> Checkpoint | None:
 
 
 def _seconds(record: dict[str, Any]) -> float | None:
-    return seconds_of(f'"{record.get("ts")}","v":1}}'.encode())
+    return seconds_of(f'"ts":"{record.get("ts")}"'.encode())
