@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
-import tempfile
 import time
 from hashlib import sha256
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmarks.verdicts import spread
 from vaultlayer.audit.log import Log
 from vaultlayer.audit.slots import texts
 from vaultlayer.audit.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from benchmarks.sizes import Sizes
 
 
 def write(directory: Path, records: int) -> Path:
@@ -43,24 +47,23 @@ def write(directory: Path, records: int) -> Path:
     return path
 
 
-def main(records: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = write(Path(folder), records)
+def test_verify(sizes: Sizes, tmp_path: Path, report: Callable[..., None]) -> None:
+    """Processor time, of one core; plain SHA-256 over the same lines is the floor."""
+    records = 40 * sizes.rows
+    path = write(tmp_path, records)
+    rates, ratios = [], []
+    for _ in range(max(3, sizes.rounds // 3)):
         began = time.process_time()
         with path.open("rb") as file:
             for line in file:
                 sha256(line)
         plain = time.process_time() - began
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.process_time()
-        report = verify(Path(folder))
+        verified = verify(tmp_path)
         ours = time.process_time() - began
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
-        assert not report.findings
-        print(f"plain SHA-256  {records / plain:12,.0f} records/s")
-        print(f"audit verify   {records / ours:12,.0f} records/s, {ours / plain:.2f} x plain")
-        print(f"memory grew by {grown} MiB for {path.stat().st_size >> 20} MiB of log")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
+        assert (verified.records, verified.findings) == (records + 2, [])
+        rates.append(records / ours)
+        ratios.append(ours / plain)
+    section = f"audit verify, {records:,} records"
+    report(section, "records a second and core", spread(rates), unit="/s", at_least=200_000)
+    report(section, "verify : plain SHA-256 of the lines", spread(ratios))

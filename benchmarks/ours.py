@@ -57,7 +57,7 @@ class Vaulted(Contender):
         super().__init__(OURS, Person, connect)
         self.purpose = "provide_service"
         self.vault = vault or Vault.ephemeral(policies=policies)
-        self.vault.attach(VaultedSession)
+        self.vault.attach(self.session_class)
         self.vault.create_tables(self.engine)
 
     def acting(self) -> AbstractContextManager[Any]:

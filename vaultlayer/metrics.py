@@ -44,6 +44,12 @@ def figures(vault: Vault) -> Iterator[Figure]:
         "Subject keys fetched and unwrapped: what the cache did not have",
         vault.keys.opened,
     )
+    yield Figure(
+        "vaultlayer_keys_used_total",
+        "counter",
+        "People told in records, once an event: whose keys were needed, from the cache or not",
+        vault.log.people,
+    )
 
 
 def _decisions(vault: Vault) -> Iterator[Figure]:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from vaultlayer.vault import Vault
 
-COUNTERS = ("values", "refusals", "keys_opened", "sink_delivered", "sink_lost", "sink_failures")
+COUNTERS = (
+    "values", "refusals", "keys_used", "keys_opened", "sink_delivered", "sink_lost", "sink_failures"
+)  # fmt: skip
 GAUGES = ("journal_lag_seconds", "keys_cached", "sink_up", "sink_lag_seconds", "sink_queued")
 
 

@@ -27,12 +27,13 @@ class Receiver:
     acknowledges = True
 
     def __init__(self):
-        self.works, self.got, self.closed = True, [], 0
+        self.works, self.got, self.closed, self.pause = True, [], 0, 0.0
         self.gate = threading.Event()
         self.gate.set()
 
     def send(self, records):
         self.gate.wait()
+        time.sleep(self.pause * len(records))
         if not self.works:
             raise ConnectionError("zenobia@example.org")
         self.got += [dict(record.event) for record in records]
@@ -175,12 +176,13 @@ def test_a_required_sink_must_be_there_at_the_start(receiver, shop_with):
         shop_with(required=True)
 
 
-@pytest.mark.parametrize("trouble", ["refuses", "hangs"])
+@pytest.mark.parametrize("trouble", ["refuses", "hangs", "is slow"])
 def test_an_optional_sink_that_fails_is_reported_and_holds_up_nobody(shop_with, receiver, trouble):
     """Reads take no longer; the log, the states and the records it lost tell of it."""
     shop = shop_with(required=False, most=20)
     shop.add("Zenobia")
     receiver.works = trouble != "refuses"
+    receiver.pause = 0.3 if trouble == "is slow" else 0  # a record: 18 s for those below
     if trouble == "hangs":
         receiver.gate.clear()
     began = time.monotonic()
@@ -195,7 +197,7 @@ def test_an_optional_sink_that_fails_is_reported_and_holds_up_nobody(shop_with, 
         assert state.failing == "ConnectionError"
         assert state.failures > 1
         until(lambda: [e for e in log_of(shop) if e["event"] == "sink_failed"])
-    receiver.works = True
+    receiver.works, receiver.pause = True, 0
     receiver.gate.set()
     until(lambda: not shop.vault.audit.sinks()[0].queued)
     shop.vault.close()

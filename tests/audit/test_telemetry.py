@@ -163,6 +163,21 @@ def test_figures_come_from_what_was_logged(busy):
         assert 0 < lag < 60
 
 
+def test_the_key_caches_hits_can_be_told(busy):
+    """Keys that records needed, and those of them that had to be fetched."""
+
+    def keys():
+        told = {figure.name: figure.value for figure in figures(busy.vault)}
+        return told["vaultlayer_keys_used_total"], told["vaultlayer_keys_opened_total"]
+
+    used, opened = keys()
+    busy.read("name")
+    assert keys() == (used + 2, opened), "two people, both at hand"
+    busy.vault.keys.cached.clear()
+    busy.read("name")
+    assert keys() == (used + 4, opened + 2)
+
+
 def test_prometheus_scrapes_them(busy):
     """In the text format, as its own client writes and reads it."""
     prometheus = pytest.importorskip("prometheus_client")

@@ -72,18 +72,19 @@ class ChainCheck:
 
     def _check(self, lines: Sequence[bytes]) -> list[bytes]:
         """The lines' leaf hashes; what is wrong with them is found on the way."""
-        leaves, last = [], self._last
+        leaves, last, prev = [], self._last, self._prev
         for line in lines:
             self.line += 1
-            if b'"prev":"%b"' % self._prev not in line or b'"seq":%d,' % self._seq not in line:
+            if b'"prev":"%b"' % prev not in line or b'"seq":%d,' % self._seq not in line:
+                self._prev = prev
                 self._explain(line)
-            if line[_MINUTE] != last[_MINUTE] or not line.endswith(_END):
+            if line[_MINUTE] != last[_MINUTE] or line[-6:] != _END:
                 self._check_time(last, line)
             self._seq += 1
-            self._prev = sha256(line).hexdigest().encode()
+            prev = sha256(line).hexdigest().encode()
             leaves.append(sha256(b"\0" + line).digest())
             last = line
-        self._last = last
+        self._last, self._prev = last, prev
         return leaves
 
     def _lines(self, file: BinaryIO) -> Iterator[list[bytes]]:

@@ -59,6 +59,7 @@ class Log:
         self.directory = Path(directory)
         self.sinks = sinks or Sinks()
         self.told: Counter[tuple[str, str, str]] = Counter()  # values by event, decision, code
+        self.people = 0  # log_refs in those events: whose keys were needed, once an event
         self.sinks.report_to(self._report)
         self.before_use: Callable[[], None] = _nothing  # asked by ``check``; may refuse
         self._power = durability == "power"
@@ -81,7 +82,7 @@ class Log:
         log = cls.__new__(cls)
         log.directory, log._power, log.before_use = Path(directory), True, _nothing
         log._closed = log._failed = ""
-        log.sinks, log.told = Sinks(), Counter()
+        log.sinks, log.told, log.people = Sinks(), Counter(), 0
         log.release()
         log._shard, log.torn = resumed
         return log
@@ -144,6 +145,7 @@ class Log:
                 if "decision" in event:
                     kind = event["event"], event["decision"], event.get("reason_code", "")
                     self.told[kind] += event.get("count", 0)
+                    self.people += len(event.get("refs", ()))
 
     def announce(self, context: Mapping[str, Any]) -> None:
         """Where a sink is required: have it know of an access before that opens anything."""
