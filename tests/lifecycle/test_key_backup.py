@@ -96,6 +96,28 @@ def test_a_lost_kek_table_comes_back(made):
     assert made.read(made.people["bob"]) == before
 
 
+def test_ending_an_epoch_keeps_the_recovery_key(made):
+    """It lay under a version of the provider's key that goes with the epoch: the shares that were
+    dealt open the backups that come after, too."""
+    object.__setattr__(made.vault.settings, "backup_days", 0)
+    with made.officer():
+        for what in ("provider", "kek", "subject", "index"):
+            assert made.vault.keys.rotate(what, wait=0).ok
+        (old, _) = sorted(made.vault.keys.epochs(), key=lambda epoch: epoch.epoch)
+        made.vault.keys.end_epoch(old.epoch)
+    events = audit_events(made.vault)
+    destroyed = [e for e in events if e.get("step") == "erased" and "version" in e]
+    assert destroyed, "no version of the provider's key went with it"
+    made.restart()
+    later = made.folder / "later.json"
+    with made.officer():
+        assert made.vault.keys.backup(later).shares == "3 of 5"
+    lose_the_provider(made)
+    with made.officer():
+        assert made.vault.keys.restore(later, made.shares[1:4]) >= 1
+    assert made.read(made.people["ada"])[0] == "ada"
+
+
 def test_a_later_backup_needs_nobody(made):
     """The provider keeps the recovery key: the next file opens with the same shares."""
     with made.officer():
