@@ -41,7 +41,7 @@ def write(directory: Path, records: int) -> Path:
                 "decision": "allow",
                 "journal": {"shard": path.stem, "segment": 0, "first": n, "last": n + 2},
             }
-            for n in range(start, start + 1000)
+            for n in range(start, min(start + 1000, records))
         )
     log.close()
     return path
