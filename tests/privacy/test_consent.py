@@ -98,6 +98,22 @@ def test_a_change_counts_within_an_open_access(shop):
         assert shop.outcome(buyer) == "objected"
 
 
+def test_a_withdrawal_counts_in_the_middle_of_a_stream(shop):
+    """Rows that the database has sent already are refused from then on."""
+    people = shop.populate(6)
+    for person in people:
+        shop.say("grant", person)
+    told = []
+    with shop.Session() as session, shop.access(MONA, "direct_marketing"):
+        streamed = select(shop.Buyer).order_by(shop.Buyer.id).execution_options(yield_per=3)
+        for buyer in session.scalars(streamed):
+            told.append(shop.outcome(buyer))
+            if len(told) == 2:
+                shop.say("withdraw", people[2])
+                shop.say("object", people[4])
+    assert told == ["Ada 0", "Ada 1", "consent_withdrawn", "Ada 3", "objected", "Ada 5"]
+
+
 def test_people_are_asked_for_in_batches_never_row_by_row(shop):
     """One statement for many; for a purpose without consent, one for all who object."""
     people = shop.populate(40)
