@@ -17,6 +17,7 @@ from vaultlayer.cli.common import (
     write_page,
 )
 from vaultlayer.cli.question_show import table as show_table
+from vaultlayer.cli.question_show import when
 from vaultlayer.cli.questions import moment, open_vault
 from vaultlayer.cli.shadow import shadow_note, tell_shadow
 from vaultlayer.evidence import board as evidence
@@ -87,7 +88,7 @@ def sections(
     yield "Refusals", ("Reason", "Values"), refused
     yield "Emergencies (break-glass)", ("Opened", "Reviewed", "Waiting", "Oldest waiting"), [
         (emergencies["opened"], emergencies["reviewed"], emergencies["waiting"],
-         emergencies["oldest_waiting"][:16] or "none")
+         when(emergencies["oldest_waiting"]) or "none")
     ]  # fmt: skip
     yield "Disclosures", ("Kind", "Times"), _pairs(answer["disclosures"])
     yield "What people said", ("Said", "Times"), _pairs(answer["consents"])
