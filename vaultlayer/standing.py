@@ -156,14 +156,12 @@ class Standing:
                 if name in (ALL, purpose.name):
                     known = wishes if name else limits
                     known[subject] = max(newest, known.get(subject, _NEVER))
-            people.known.update(
-                {
-                    subject: _reason(
-                        purpose, wishes.get(subject, _NEVER)[1], limits.get(subject, _NEVER)[1]
-                    )
-                    for subject in {*asked, *wishes, *limits}
-                }
-            )
+            why: dict[tuple[str, str], str] = {}
+            for subject in {*asked, *wishes, *limits}:
+                said = wishes.get(subject, _NEVER)[1], limits.get(subject, _NEVER)[1]
+                if said not in why:
+                    why[said] = _reason(purpose, *said)
+                people.known[subject] = why[said]
 
 
 def _said_of(connection: Connection, purpose: Purpose, subjects: Sequence[bytes]) -> list[Row]:

@@ -118,11 +118,19 @@ def _around(access: Access, session: Session, state: InstanceState[Any]) -> set[
         start = states.index(state) if state in states else 0
         walk = iter(states[start:] + states[:start])
     missing: set[bytes] = set()
+    names: dict[type, Sequence[str]] = {}
     is_missing, cached_in_a_row = _missing_from(access), 0
     for each in walk:
-        key_id = first_key_id(each)
-        if key_id is not None and is_missing(key_id):
-            missing.add(key_id)
+        instance = each.obj()
+        if instance is None:
+            continue
+        kind = type(instance)
+        if kind not in names:
+            entity = entity_of(each.mapper)
+            names[kind] = list(entity.fields) if entity is not None else []
+        sealed = _first_sealed(instance.__dict__, names[kind])
+        if sealed is not None and is_missing(sealed[3:19]) and is_envelope(sealed):
+            missing.add(sealed[3:19])
             cached_in_a_row = 0
             if len(missing) == BATCH - 1:  # and the one that is wanted
                 session.info[_WALK] = walk
@@ -135,11 +143,15 @@ def _around(access: Access, session: Session, state: InstanceState[Any]) -> set[
 def first_key_id(state: InstanceState[Any]) -> bytes | None:
     """The id of the key that a loaded row's values mostly share."""
     entity = entity_of(state.mapper)
-    row = state.dict
-    for name in entity.fields if entity is not None else ():
-        sealed = row.get(name)
-        if type(sealed) is Sealed:
-            return sealed[3:19] if is_envelope(sealed) else None
+    sealed = _first_sealed(state.dict, entity.fields if entity is not None else ())
+    return sealed[3:19] if sealed is not None and is_envelope(sealed) else None
+
+
+def _first_sealed(row: dict[str, Any], names: Iterable[str]) -> Sealed | None:
+    for name in names:
+        value = row.get(name)
+        if type(value) is Sealed:
+            return value
     return None
 
 
