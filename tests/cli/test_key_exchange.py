@@ -18,7 +18,8 @@ from contextlib import closing, suppress
 
 import pytest
 
-from vaultlayer import Principal, Vault
+from vaultlayer import ConfigurationError, Principal, Vault
+from vaultlayer.doctor import examine_settings
 from vaultlayer.keys.local import WEAK_KDF_FOR_TESTS, LocalKeyring
 
 MODELS = """
@@ -103,6 +104,22 @@ def test_damage_is_a_finding(club, vaultlayer):
     told = vaultlayer("keys", "reseal")
     assert told.returncode == 1
     assert "open under no key" in told.stdout
+
+
+def test_reseal_mends_what_attaching_refuses(club, vaultlayer):
+    """An index made otherwise than is declared: the doctor and the remedy attach all the same."""
+    from sqlalchemy import create_engine
+
+    with closing(sqlite3.connect("app.db")) as database, database:
+        database.execute("UPDATE vaultlayer_index SET made_with = 'equality/email/0'")
+    engine = create_engine("sqlite:///app.db")
+    with Vault.open() as vault, pytest.raises(ConfigurationError, match="in another way"):
+        vault.attach(engine)
+    assert "search_changed" in {each.code for each in examine_settings()}
+    assert vaultlayer("keys", "reseal").returncode == 0
+    with Vault.open() as vault:
+        vault.attach(engine)
+    engine.dispose()
 
 
 def test_a_dry_run_of_each(club, vaultlayer, tmp_path):

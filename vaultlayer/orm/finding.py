@@ -19,7 +19,7 @@ from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.orm import batch, fetching
 from vaultlayer.orm.comparator import compound_condition
 from vaultlayer.orm.conditions import Candidates, Pending, refuse_unchecked
-from vaultlayer.orm.entity import entity_of, fields_of_table
+from vaultlayer.orm.entity import entity_of
 from vaultlayer.orm.uses import criteria
 from vaultlayer.sealed import SearchTerms
 from vaultlayer.search.blind_index import note, searches, together
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from vaultlayer.orm.columns import Selected
     from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
-    from vaultlayer.search.blind_index import Index
 
 
 class Finding:
@@ -184,16 +183,10 @@ def _together(pending: Sequence[Pending]) -> Iterable[Any]:
                 continue
             (terms,) = searches(index, Question([payloads]), 1, False)
             yield compound_condition(index, parts[index.field.key].column, terms)
-            used = {id(parts[field.key]) for field in _parts(index)}
+            used = {id(parts[field.key]) for field in index.parts}
             left = [p for p in left if id(p) not in used]
     for each in left:
         yield each if each.alone is None else each.alone
-
-
-def _parts(index: Index) -> list[Field]:
-    """The fields of a compound index."""
-    fields = fields_of_table(index.field.column.table).values()
-    return [field for field in fields if index in field.compounds]
 
 
 def _leads(entity: Entity, field: Field) -> bool:
