@@ -7,12 +7,14 @@ import time
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 
 from vaultlayer import AccessDenied, NoAccess
 from vaultlayer.errors import ConfigurationError, KeyUnavailable
 from vaultlayer.keys import states
 from vaultlayer.lifecycle.lease import alone, quiet
+from vaultlayer.lifecycle.rewrite import giving_way
 
 WHAT = ("provider", "kek", "subject", "index")
 
@@ -233,6 +235,27 @@ def test_it_waits_for_older_transactions_and_no_longer(any_shop):
             with pytest.raises(KeyUnavailable, match="still open") as refused:
                 quiet(engine, patience=0.3)
             assert "run the command again" in refused.value.hint
+
+
+@pytest.mark.parametrize("database", ["postgres", "mariadb"])
+def test_it_waits_for_no_lock_that_others_hold(request, make_shop, database):
+    """Of two that wait for each other the database ends one: it isn't to be the application's."""
+    shop = make_shop(request.getfixturevalue(f"{database}_engine"))
+    shop.populate("ada")
+    touch = text("UPDATE person SET id = id")
+    with shop.engine.connect() as application:
+        application.execute(touch)
+        began = time.monotonic()
+        with pytest.raises(DBAPIError), giving_way(shop.engine) as connection:
+            connection.execute(touch)
+        assert time.monotonic() - began < 5
+        application.rollback()
+    shop.engine.dispose()
+    with giving_way(shop.engine) as connection:
+        connection.execute(touch)
+    if database == "mariadb":  # the pool's connection waits as it did before
+        ((seconds,),) = shop.sql("SELECT @@SESSION.innodb_lock_wait_timeout")
+        assert seconds > 0
 
 
 def test_it_takes_an_access_that_may_administer(shop):

@@ -30,6 +30,9 @@ def test_null_and_empty(any_world):
     with world.acting() as session:
         found = session.scalars(select(p).where(p.city == "")).all()
         assert [each.city for each in found] == [""]
+        found[0].city = None  # and has no term any more
+        session.commit()
+        assert world.sql("SELECT count(*) FROM person WHERE city_bidx IS NOT NULL") == [(0,)]
         assert len(session.scalars(select(p).where(p.name == "")).all()) == 2  # spaces fold away
         assert session.scalars(select(p).where(p.city.in_([]))).all() == []
         assert len(session.scalars(select(p).where(p.email.is_not(None))).all()) == 1

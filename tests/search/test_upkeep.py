@@ -15,6 +15,7 @@ from vaultlayer import UnsupportedQuery
 from vaultlayer.keys import states, tables
 from vaultlayer.lifecycle import rotate_lower
 from vaultlayer.lifecycle.job import Job
+from vaultlayer.lifecycle.reseal import Resealing
 
 INDEXED = {
     "person": ("name", "email", "phone", "born", "age", "city", "bio", "home"),
@@ -267,6 +268,29 @@ def test_searching_and_writing_through_a_whole_rotation(any_world):
     assert len(stored) > 2, stored
     search()
     assert dangling(world) == []
+
+
+def test_what_is_written_while_it_is_checked_is_not_taken_for_stale(
+    make_world, postgres_engine, monkeypatch
+):
+    """A row's terms are read as they were when the row was."""
+    world = make_world(postgres_engine)
+    world.populate()
+    changes, written = Resealing.changes, []
+
+    def late(self, *given):
+        if self._sample and self._table.name == "person" and not written:
+            with world.acting() as session:
+                query = select(world.Person).where(world.Person.email == "ada@example.com")
+                written.append(session.scalars(query).one())
+                written[0].bio = "Another algorithm"
+                session.commit()
+        return changes(self, *given)
+
+    monkeypatch.setattr(Resealing, "changes", late)
+    report = rotate(world)
+    assert (report.ok, len(written)) == (True, 1), report
+    assert world.names(world.Person.bio.contains("another algorithm")) == ["Ada"]
 
 
 def test_unique_values_with_two_live_roots_and_many_writers(any_world):
