@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import ForeignKey, create_engine, event, select
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -221,7 +222,11 @@ def test_a_changed_version_is_refused_until_it_is_indexed_anew(any_world, monkey
     with Vault.ephemeral(policies=world.vault.settings.policies) as another:
         another.attach(world.engine)
     change_version(monkeypatch, world, 3)
-    for target in (world.engine, world.Session):
+    targets = [world.engine, world.Session]
+    if world.engine.dialect.name == "sqlite":
+        url = world.engine.url.set(drivername="sqlite+aiosqlite")
+        targets += [create_async_engine(url), async_sessionmaker(create_async_engine(url))]
+    for target in targets:
         with Vault.ephemeral(policies=world.vault.settings.policies) as another:
             with pytest.raises(ConfigurationError, match=r"person\.phone was made in another"):
                 another.attach(target)
