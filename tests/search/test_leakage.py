@@ -22,8 +22,6 @@ from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 
-import pytest
-
 from vaultlayer import Buckets, Compound, Equality, Prefix, Substring, Words
 from vaultlayer.crypto.codecs import codec_for
 from vaultlayer.search.planner import LEAKS
@@ -104,8 +102,9 @@ def attack(rows, others):
     """The share of all terms whose payload is told rightly, and that of the best blind guess."""
     key = os.urandom(32)
     known = Counter(payload for each in others for payload in each)
-    term = {payload: hmac.digest(key, payload, "sha256") for each in rows for payload in each}
-    seen = Counter(term[payload] for each in rows for payload in each)
+    stored = Counter(payload for each in rows for payload in each)
+    term = {payload: hmac.digest(key, payload, "sha256") for payload in stored}
+    seen = Counter({term[payload]: times for payload, times in stored.items()})
     ranked = [payload for payload, _ in known.most_common()]
     told = dict(zip([each for each, _ in seen.most_common()], ranked, strict=False))
     right = sum(seen[term[payload]] for payload in term if told.get(term[payload]) == payload)
@@ -121,24 +120,18 @@ def _percent(rate):
     return f"{100 * rate:.1f} %"
 
 
-@pytest.fixture(scope="module")
-def rates():
-    return measured()
+def test_what_the_planner_relies_on():
+    """The document tells what was measured, to the last digit, of every kind there is.
 
-
-def test_the_document_tells_what_was_measured(rates):
-    """Of every kind there is, to the last digit."""
-    shown = {}
+    A pair is as good as unguessable; what few values share tells more than what many do.
+    """
+    rates, shown = measured(), {}
     for line in DOCUMENT.read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[0] in rates:
             shown[cells[0]] = cells[1:3]
     assert shown == {name: [_percent(rate) for rate in both] for name, both in rates.items()}
     assert {re.match(r"`(\w+)", name).group(1) for name in rates} == set(LEAKS)
-
-
-def test_what_the_planner_relies_on(rates):
-    """A pair is as good as unguessable; what few values share tells more than what many do."""
     assert rates["`Compound`, surname and birthday"][0] < 0.001
     assert rates["`Equality`, surname"][0] < 0.12
     day, year, decade = (rate for name, (rate, _) in rates.items() if name.endswith(SPANS))
