@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vaultlayer.errors import AccessDenied
     from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.orm.field import Field
+    from vaultlayer.standing import Person
     from vaultlayer.vault import Vault
 
 NOBODY: Any = (object(), None, None, b"", b"", 0.0)
@@ -133,7 +134,7 @@ class Deciding(ABC):
             self._end_records()  # those to come tell the new policy's digest
         self.begin()
 
-    def meet(self, connection: Connection, keys: Iterable[SubjectKey]) -> None:
+    def meet(self, connection: Connection, keys: Iterable[SubjectKey | Person]) -> None:
         """Bring in what is known of the people that these keys belong to, and the decoys."""
         self.vault.audit.honeytokens.look(connection)
         purpose = self.snapshot.bundle.purposes.get(self.purpose)
@@ -146,7 +147,7 @@ class Deciding(ABC):
         self.deadline = 0.0 if changed else min(self.deadline, people.expires)
 
     def by_region(
-        self, people: People, purpose: Purpose, keys: Iterable[SubjectKey]
+        self, people: People, purpose: Purpose, keys: Iterable[SubjectKey | Person]
     ) -> People:
         """The same for this access alone: who is of another region is refused."""
         home = self.principal.region if not purpose.across_regions else None

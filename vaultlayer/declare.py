@@ -13,6 +13,7 @@ from sqlalchemy.orm.interfaces import _AttributeOptions
 from vaultlayer import read_path
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY, install
+from vaultlayer.orm.twin import Twin, append_twin, defer, twin_of
 from vaultlayer.orm.types import BlindIndexType, PersonalType, SubjectIdType
 from vaultlayer.search.blind_index import SHARED_BYTES, TERM_BYTES, column_key
 from vaultlayer.search.kinds import Equality, Kind
@@ -20,6 +21,7 @@ from vaultlayer.search.terms import terms_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     from sqlalchemy.orm import Mapped
 
@@ -35,6 +37,7 @@ class Declaration:
     mask: str = "redact"
     padded: bool = False
     unique: bool = False
+    twin: Twin | None = None
 
 
 class PersonalData:
@@ -62,6 +65,8 @@ class PersonalData:
     def __init_subclass__(cls, **arguments: Any) -> None:
         if _needs_subject_column(cls):
             setattr(cls, SUBJECT_KEY, _subject_column())
+        if not _is_base(cls):
+            event.listen(cls, "instrument_class", defer)  # before the next line maps the class
         super().__init_subclass__(**arguments)
         if not _is_base(cls):
             event.listen(cls, "mapper_configured", _configured)
@@ -76,6 +81,8 @@ def personal(
     unique: bool = False,
     mask: str = "redact",
     padded: bool = False,
+    migrating_from: str | Column[Any] | None = None,
+    until: str | date | None = None,
     **column: Any,
 ) -> MappedColumn[Any]:
     """Declare a personal field: ``name: Mapped[str] = personal("identity.name")``.
@@ -89,6 +96,9 @@ def personal(
     :param unique: let the database refuse a second equal value (needs an ``Equality``).
     :param mask: how a masked reading looks: redact, last4, email, initials or year.
     :param padded: hide the value's length, in steps of 16 bytes (at most 12 % of a long value).
+    :param migrating_from: the plaintext column of the same table that this one takes over from
+        (docs/adopt.md): its name, or ``Column("born", Date)`` where it isn't text.
+    :param until: the last day on which that plaintext may be read.
     :param column: what ``mapped_column()`` takes, such as ``name``, ``nullable``, ``deferred``
         and the dataclass options ``init``, ``default``, ``kw_only``.
     """
@@ -104,13 +114,16 @@ def personal(
                 f"a personal field can't have {option}: the database would handle a plain value",
                 hint="assign the value in Python; for look-ups declare search=Equality(...)",
             )
-    declaration = Declaration(category, python_type, field, kinds, mask, padded, unique)
+    twin = twin_of(migrating_from, until)
+    if twin is not None:
+        column["nullable"] = True  # until every row is sealed
+    declaration = Declaration(category, python_type, field, kinds, mask, padded, unique, twin)
     declared = mapped_column(PersonalType(declaration), **column)
     declared._attribute_options = _Unseen(*declared._attribute_options)
-    if not kinds:
+    if not kinds and twin is None:
         return declared
-    declared.__class__ = _Indexed
-    event.listen(declared.column, "after_parent_attach", _index_columns(declaration))
+    declared.__class__ = _Accompanied
+    event.listen(declared.column, "after_parent_attach", _columns_beside(declaration))
     return declared
 
 
@@ -132,8 +145,8 @@ def _kinds(search: Kind | Sequence[Kind] | None) -> tuple[Kind, ...]:
     return kinds
 
 
-class _Indexed(MappedColumn[Any]):
-    """A searchable field in a mixin or abstract class: the column's copies have an index too."""
+class _Accompanied(MappedColumn[Any]):
+    """In a mixin or abstract class: the column's copies have the same columns beside them."""
 
     __slots__ = ()
     inherit_cache = True
@@ -141,7 +154,7 @@ class _Indexed(MappedColumn[Any]):
     def _copy(self, **options: Any) -> Self:
         copied = super()._copy(**options)
         declaration = self.column.type.declaration  # type: ignore[attr-defined]
-        event.listen(copied.column, "after_parent_attach", _index_columns(declaration))
+        event.listen(copied.column, "after_parent_attach", _columns_beside(declaration))
         return copied
 
 
@@ -174,8 +187,9 @@ def _subject_column() -> Column[uuid.UUID]:
     )
 
 
-def _index_columns(declaration: Declaration) -> Any:
-    """Puts the blind indexes beside the sealed column in whatever table that column joins."""
+def _columns_beside(declaration: Declaration) -> Any:
+    """Puts the blind indexes, and the plaintext that is migrated from, beside the sealed column
+    in whatever table that column joins."""
 
     def attach(column: Column[Any], table: object) -> None:
         for kind in declaration.kinds if isinstance(table, Table) else ():
@@ -193,6 +207,8 @@ def _index_columns(declaration: Declaration) -> Any:
                 )
                 if kind.many:
                     terms_table(table.metadata)
+        if declaration.twin is not None and isinstance(table, Table):
+            append_twin(declaration.twin, table)
 
     return attach
 

@@ -81,14 +81,14 @@ class Governing:
                 return self._amendments.stored(connection) or files
             return files
 
-        chosen = choose(connection) if connection is not None else self._run(choose)
+        chosen = choose(connection) if connection is not None else self.run(choose)
         self.settled = chosen is not None
         policies.hold(chosen or files)
 
     def permit(self, wanted: Snapshot) -> None:
         """Let a reloaded version take over; PolicyError says why it may not, or not yet."""
         if not self._ephemeral:
-            self._run(
+            self.run(
                 lambda connection: (
                     self._amendments.permit(connection, wanted) if has_tables(connection) else None
                 )
@@ -112,7 +112,7 @@ class Governing:
                 return found
             return self._amendments.publish(connection, wanted, by)
 
-        return self._run(work)
+        return self.run(work)
 
     def try_shadow(self, access: Access, field: Field, action: str) -> None:
         """Record where the candidate would decide otherwise than the rules in force."""
@@ -136,7 +136,7 @@ class Governing:
 
         None: none was yet, or the vault keeps no record.
         """
-        return self._run(lambda connection: self._amendments.at(connection, at))
+        return self.run(lambda connection: self._amendments.at(connection, at))
 
     def versions(self) -> set[int]:
         """The numbers of all versions that are, or were, published or in force."""
@@ -148,14 +148,15 @@ class Governing:
             found = [connection.scalars(select(table.c.version)) for table in tables]
             return {version for versions in found for version in versions}
 
-        return self._run(work) or set()
+        return self.run(work) or set()
 
-    def _run(self, work: Callable[[Connection], T]) -> T | None:
+    def run(self, work: Callable[[Connection], T]) -> T | None:
         """``work`` in a transaction of its own; None before an engine is attached."""
         try:
             return self._databases.run(work)
         except (SQLAlchemyError, ImportError, OSError) as error:
             raise KeyUnavailable(
-                f"the record of the rules in force can't be read ({type(error).__name__})",
-                hint="it is in the database of the vault's tables: check that this can be reached",
+                f"the vault's own tables can't be read ({type(error).__name__})",
+                hint="check that the database of [vault] database, or else the application's, "
+                "can be reached",
             ) from None

@@ -44,6 +44,16 @@ standing = Table(
     sqlite_with_rowid=False,  # one tree to search instead of two
 )
 
+# How far each field has come from its plaintext column (lifecycle/migrating).
+migration = Table(
+    "vaultlayer_migration",
+    metadata,
+    Column("field", tables._Name, primary_key=True),  # table.attribute
+    Column("plaintext", String(255), nullable=False),  # the column's name
+    Column("stage", String(12), nullable=False),
+    Column("changed", tables._Seconds, nullable=False),
+)
+
 # What people asked for (GDPR articles 15 to 22), and what became of it: a row for each step.
 request = Table(
     "vaultlayer_request",

@@ -19,7 +19,7 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.codecs import TEXT
 from vaultlayer.crypto.envelope import FLAG_PADDED
 from vaultlayer.crypto.padding import unpad
-from vaultlayer.orm import loading
+from vaultlayer.orm import loading, plaintext
 from vaultlayer.orm.attribute import encoded
 from vaultlayer.orm.entity import SUBJECT_KEY
 from vaultlayer.orm.fetching import fetch_missing
@@ -91,7 +91,31 @@ def reading(  # noqa: C901 counts what it holds
             raise loading.unopened(access, field, [(row, sealed, ref)]) from None
         return _value(grant, sealed[2], data)
 
-    return read
+    return _reading_either(entity, field, load, read) if field.twin is not None else read
+
+
+def _reading_either(
+    entity: Entity,
+    field: Field,
+    load: Callable[[Any, Any, Any], Any],
+    read: Callable[[Any, Any, Any], Any],
+) -> Callable[[Any, Any, Any], Any]:
+    """The same of a field that is being migrated: from the sealed or the plaintext column."""
+
+    def read_either(attribute: Any, instance: Any, owner: Any) -> Any:
+        if instance is None:
+            return attribute
+        row = instance.__dict__
+        sealed = row[field.key] if field.key in row else load(attribute, instance, owner)
+        if sealed is not None and type(sealed) is not Sealed:
+            return read(attribute, instance, owner)  # not flushed yet
+        session = object_session(instance)
+        access = acting(session)
+        if access is None:
+            raise no_access(f"{field.label} was read")
+        return open_columns(access, session, entity, [field], [row], [[sealed]])[0][0]
+
+    return read_either
 
 
 def open_columns(
@@ -110,6 +134,7 @@ def open_columns(
         if grant.denied or monotonic() >= access.deadline:
             grant = access.confirm(grant, loading.known_refs(access, closed))
         grants.append(grant)
+    columns, plain = plaintext.take(access, entity, grants, rows, columns, session)
 
     located = []  # of each column: the spot of each value, and whether any has flags
     spots: list[loading.Spot] = [_NOWHERE] * len(rows)  # a row's values mostly share theirs
@@ -131,10 +156,11 @@ def open_columns(
         filled = zip(spots, closed, strict=True)
         refs = [ref for (_, _, _, ref, _, _), sealed in filled if sealed is not None]
         access.journal.append_many(grant.prefix, refs)
-    return [
+    opened = [
         _open_column(access, grant, rows, spots, flagged, closed)
         for grant, (spots, flagged), closed in zip(grants, located, columns, strict=True)
     ]
+    return plaintext.put_back(opened, plain)
 
 
 def _open_column(

@@ -73,6 +73,15 @@ class Unsealed(_Redacted, bytes):
     __slots__ = ()
 
 
+class Plain(_Redacted):
+    """A value of a plaintext column that is being migrated from; never leaves vaultlayer."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 class SearchTerms(_Redacted):
     """Payloads on their way to a blind index, as the value of an expanding parameter.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
 
@@ -49,6 +49,13 @@ _LIMITED = _SAID.where(
 
 _NEVER = (0, "")  # nothing was ever said
 Row = tuple[bytes, str, int, str]  # subject, purpose, number, state
+
+
+class Person(NamedTuple):
+    """Somebody whose key isn't at hand, or not made yet."""
+
+    subject: bytes
+    region: str
 
 
 class People:
@@ -93,7 +100,7 @@ class Standing:
         return people if people is not None and people.expires > self._clock() else People(0.0)
 
     def meet(
-        self, connection: Connection, purpose: Purpose, keys: Iterable[SubjectKey]
+        self, connection: Connection, purpose: Purpose, keys: Iterable[SubjectKey | Person]
     ) -> People:
         """What is known of the people these keys belong to; one statement for 1,000 unknown."""
         people = self._people.get(purpose.name)

@@ -22,6 +22,7 @@ from vaultlayer.errors import ConfigurationError
 from vaultlayer.governing import Governing
 from vaultlayer.keys.provider import MemoryProvider, open_providers
 from vaultlayer.lifecycle.key_keeping import VaultKeys
+from vaultlayer.lifecycle.migrating.migrations import Migrations
 from vaultlayer.lifecycle.models import declared_indexes, import_models, subclasses
 from vaultlayer.lifecycle.tombstones import Tombstones
 from vaultlayer.orm import session as listeners
@@ -75,6 +76,7 @@ class Vault:
         self.subjects: Subjects = Subjects(self)
         self.tombstones: Tombstones = Tombstones(settings.audit_directory)
         self.indexes: Indexes = Indexes(self)
+        self.migrations: Migrations = Migrations(self)
         self.databases: Databases = Databases(settings.database, self.tombstones.check)
         log_provider = self.keys.keks.providers.of_region(settings.region)
         self._trail = Trail(settings, log_provider, open_sinks(settings))

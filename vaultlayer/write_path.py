@@ -24,7 +24,7 @@ from vaultlayer.crypto.envelope import (
 )
 from vaultlayer.errors import ConfigurationError, IntegrityError
 from vaultlayer.orm.loading import failures_told
-from vaultlayer.sealed import Sealed, Unsealed
+from vaultlayer.sealed import Plain, Sealed, Unsealed
 from vaultlayer.search.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def seal_rows(
             access.journal.append_many(grants[field].prefix, refs)
 
         upkeep = Upkeep(access, connection, keys_on)
+        doubled = access.vault.migrations.doubled(connection, written)
         nonces = fresh_nonces(sum(len(row.values) for row in rows))
         for row in rows:
             key = keys[row.tenant, row.subject]
@@ -86,14 +87,16 @@ def seal_rows(
             indexed: dict[Field, bytes | None] = {}
             for name, field, value in row.values:
                 head, sealed = grants[field].head, None
-                data: bytes | None = value
-                if type(value) is Sealed:
-                    data = _reopened(former, field, head, row, value)
+                data = value if type(value) is not Sealed else _reopened(
+                    former, field, head, row, value
+                )  # fmt: skip
                 if data is not None:
                     flags = row_flag | FLAG_PADDED if field.padded else row_flag
                     nonce = next(nonces)
                     sealed = Sealed(seal(key.cipher, key.key_id, head + bound, data, flags, nonce))
                 row.put(name, sealed)
+                if field in doubled:
+                    row.put(field.twin_key, data and Plain(grants[field].decode(data)))
                 if field.indexes or field.compounds:
                     indexed[field] = data
             if indexed:

@@ -15,7 +15,9 @@ from vaultlayer.cli import (
     disclosure,
     doctor,
     init,
+    key_exchange,
     keys,
+    migrate,
     policy,
     privacy,
     privacy_reports,
@@ -39,6 +41,10 @@ app.command("init")(init.init)
 app.command("demo")(demo.demo)
 app.command("scan")(scan.scan)
 app.command("doctor")(doctor.doctor)
+app.command("backfill")(migrate.backfill)
+app.command("reseal")(key_exchange.reseal)
+app.command("export")(migrate.export)
+app.add_typer(migrate.app, name="migrate")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")

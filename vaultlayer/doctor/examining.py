@@ -38,6 +38,7 @@ CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     standing.emergencies,
     standing.requests,
     standing.withheld,
+    standing.migrations,
 )
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from vaultlayer.doctor.finding import Case, Finding
+from vaultlayer.lifecycle.migrating.stages import CONTRACTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,27 @@ def emergencies(case: Case) -> Iterator[Finding]:
             row["elevation_id"],
             f"vaultlayer policy review {row['elevation_id']} --as … --verdict …",
         )
+
+
+def migrations(case: Case) -> Iterator[Finding]:
+    """Fields whose plaintext should be gone by now, or is and is still declared."""
+    today = datetime.now(UTC).date()
+    for each in case.vault.migrations.status():
+        if each.stage == CONTRACTED:
+            yield Finding(
+                "migration_over",
+                f"its plaintext column {each.plaintext} is gone, and still declared",
+                each.field,
+                "take migrating_from= and until= out of its personal() line",
+            )
+        elif each.until < today:
+            yield Finding(
+                "migration_overdue",
+                f"it is {each.stage} and was to be migrated by {each.until}: "
+                "its plaintext isn't read any more",
+                each.field,
+                "finish it (vaultlayer migrate), or declare a later until=",
+            )
 
 
 def requests(case: Case) -> Iterator[Finding]:

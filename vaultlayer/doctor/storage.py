@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql.sqltypes import _Binary
 
 from vaultlayer.crypto.envelope import is_envelope, key_id_of
 from vaultlayer.doctor.finding import Case, Finding
@@ -14,14 +13,14 @@ from vaultlayer.keys.states import ERASED
 from vaultlayer.keys.tables import metadata, subject_key
 from vaultlayer.lifecycle.emptying import NOBODYS
 from vaultlayer.lifecycle.models import entities, fields_by_table
+from vaultlayer.lifecycle.storage import unfit
 from vaultlayer.orm.types import BlindIndexType, PersonalType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sqlalchemy import Column, Connection
+    from sqlalchemy import Connection
 
-_MYSQL_BLOBS = {"TINYBLOB": 2**8 - 1, "BLOB": 2**16 - 1, "MEDIUMBLOB": 2**24 - 1}
 _BATCH = 500  # key ids of one statement
 
 
@@ -50,7 +49,12 @@ def columns(case: Case) -> Iterator[Finding]:
             there = {each["name"]: each for each in seen.get_columns(table.name, table.schema)}
             for column in table.columns:
                 if isinstance(column.type, PersonalType | BlindIndexType) and column.name in there:
-                    yield from _fitting(connection, column, there[column.name]["type"])
+                    what, needed = unfit(connection, column, there[column.name]["type"])
+                    if what:
+                        yield Finding(
+                            "column_unfit", f"the column {what}", f"{table.name}.{column.name}",
+                            f"migrate it to {needed} before anything is stored in it",
+                        )  # fmt: skip
 
 
 def values(case: Case) -> Iterator[Finding]:
@@ -96,29 +100,6 @@ def _keys(case: Case, used: Mapping[bytes, set[str]]) -> Iterator[Finding]:
             ", ".join(sorted(strange)),
             "check [vault] database, or restore the key tables that belong to this data",
         )
-
-
-def _fitting(connection: Connection, column: Column[Any], there: Any) -> Iterator[Finding]:
-    declared: Any = column.type
-    wanted = declared.load_dialect_impl(connection.dialect)
-    asked, holds = getattr(wanted, "length", None), _holds(there)
-    text = wanted.compile(connection.dialect)
-    if not isinstance(there, _Binary):
-        what = f"is {there.compile(connection.dialect)}, which keeps no bytes as they are"
-    elif asked is not None and holds is not None and holds < asked:
-        what = f"holds {holds:,} bytes, too short for what is put into it"
-    else:
-        return
-    yield Finding(
-        "column_unfit", f"the column {what}", f"{column.table.name}.{column.name}",
-        f"migrate it to {text} before anything is stored in it",
-    )  # fmt: skip
-
-
-def _holds(kind: Any) -> int | None:
-    """How many bytes a column takes; None: as many as one likes."""
-    length = getattr(kind, "length", None)
-    return length if length is not None else _MYSQL_BLOBS.get(type(kind).__name__)
 
 
 def _sample(

@@ -46,11 +46,15 @@ class Placing:
 
 @dataclass(slots=True)
 class ChunkKeys:
-    """The keys of one chunk: their states, those unwrapped, and which is each subject's active."""
+    """The keys of one chunk: their states, those unwrapped, and which is each subject's active.
+
+    ``gone``: the tenants and subjects that have records and no active key, of people erased.
+    """
 
     states: dict[bytes, str]
     opened: dict[bytes, SubjectKey]
     active: dict[tuple[str, bytes], bytes]
+    gone: set[tuple[str, bytes]]
 
 
 def fetch(
@@ -87,4 +91,5 @@ def fetch(
         ):
             wanted.append(row)
     keks = {kek_id: keys.keks.by_id(connection, kek_id) for kek_id in {row[1] for row in wanted}}
-    return ChunkKeys(found, open_subject_keys(wanted, keks, 0.0), active)
+    gone = {(row[4], row[5]) for row in rows} - active.keys()
+    return ChunkKeys(found, open_subject_keys(wanted, keks, 0.0), active, gone)

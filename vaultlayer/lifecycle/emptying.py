@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -54,6 +56,7 @@ class Holding:
         hidden = [index for index in indexes if index.field.column.table is table]
         self._indexes = [table.c[index.key].name for index in dict.fromkeys(hidden)]
         self._many = [index for index in hidden if index.kind.many]
+        self._twins = [table.c[field.twin_key] for field in fields if field.twin is not None]
 
     def held(self, connection: Connection, marker: bytes | None = None) -> Held:
         """What is there now, values that are only an erased person's ``marker`` left out."""
@@ -86,7 +89,13 @@ class Holding:
         for field in self._fields:
             column = field.column
             empty[column.name] = None if column.nullable else of_nothing(key_id)
+        empty |= without_plaintext(connection, self._table, self._twins)
         connection.execute(sa.update(self._target).where(self._mine).values(empty))
+
+    @property
+    def has_plaintext(self) -> bool:
+        """Whether there is more to be emptied than ``held`` counts."""
+        return bool(self._twins)
 
     def forget_terms(self, connection: Connection) -> None:
         """Delete what these values are found by beside their table; before they are emptied."""
@@ -94,6 +103,30 @@ class Holding:
             number = self._target.c[self._table.c[index.key].name]
             shared, numbers = table_of(index), sa.select(number).where(self._mine)
             connection.execute(sa.delete(shared).where(shared.c.value_number.in_(numbers)))
+
+
+def without_plaintext(
+    connection: Connection, table: Any, twins: Sequence[Any]
+) -> dict[str, Any]:
+    """What empties the plaintext columns of fields that are being migrated, where they are there.
+
+    One that must not be NULL gets an empty value of its type.
+    """
+    if not twins:
+        return {}
+    seen = sa.inspect(connection).get_columns(table.name, schema=table.schema)
+    nullable = {column["name"]: column["nullable"] for column in seen}
+    return {
+        column.name: None if nullable[column.name] else _nothing(column.type.plain.python_type)
+        for column in twins
+        if column.name in nullable
+    }
+
+
+def _nothing(kind: type) -> Any:
+    if kind in (date, datetime):
+        return kind(1, 1, 1)
+    return kind() if kind in (str, bytes, int, float, bool, dict, list, Decimal) else ""
 
 
 def holdings(

@@ -189,7 +189,7 @@ def _empty(
     taken = []
     for holding in holdings(known, subject_id, tenant):
         held = holding.held(connection)
-        if held.values or held.terms:
+        if held.values or held.terms or holding.has_plaintext:
             holding.empty(connection, key_id)
         taken.append(held)
     return taken

@@ -90,8 +90,7 @@ class Job:
         self.dry_run = report.dry_run
         self._wait = vault.settings.key_ttl if wait is None else wait
         self._progress = progress
-        with engine.connect() as connection:
-            self.entities: list[Entity] = entities(vault.known_models(), connection)
+        self.entities: list[Entity] = self._known()
         self._authorize()
 
     @contextmanager
@@ -199,6 +198,10 @@ class Job:
 
     def ended(self) -> None:
         (self.vault.settings.audit_directory / "rotation.json").unlink(missing_ok=True)
+
+    def _known(self) -> list[Entity]:
+        with self.engine.connect() as connection:
+            return entities(self.vault.known_models(), connection)
 
     def _authorize(self) -> None:
         for _, _, fields in fields_by_table(self.entities):

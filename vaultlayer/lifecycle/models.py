@@ -13,6 +13,7 @@ from sqlalchemy.orm import configure_mappers
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.entity import SUBJECT_KEY, entity_of
 from vaultlayer.orm.field import entity_name
+from vaultlayer.orm.twin import TwinType
 from vaultlayer.orm.types import BlindIndexType, PersonalType
 from vaultlayer.search.terms import table_of
 
@@ -76,7 +77,11 @@ def entities(classes: Iterable[Any], connection: Connection) -> list[Entity]:
     missing = {table for table in tables if not seen.has_table(table.name, schema=table.schema)}
     for table in tables - missing:
         there = {column["name"] for column in seen.get_columns(table.name, schema=table.schema)}
-        absent = [column.name for column in table.columns if column.name not in there]
+        absent = [
+            column.name
+            for column in table.columns
+            if column.name not in there and not isinstance(column.type, TwinType)
+        ]
         if absent:
             raise ConfigurationError(
                 f"the table {table.name} lacks the columns {', '.join(absent)} of its class",
@@ -169,4 +174,6 @@ def _is(condition: Any) -> ColumnElement[bool]:
 
 def _plain(kind: Any) -> Any:
     """A sealed or blind-index column's storage; any other type as it is."""
+    if isinstance(kind, TwinType):
+        return kind.plain
     return sa.LargeBinary() if isinstance(kind, PersonalType | BlindIndexType) else kind

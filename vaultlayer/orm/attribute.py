@@ -9,6 +9,7 @@ from sqlalchemy.orm.attributes import InstrumentedAttribute
 from sqlalchemy.sql.elements import ClauseElement
 
 from vaultlayer.errors import ConfigurationError
+from vaultlayer.orm.twin import shut
 from vaultlayer.sealed import Masked, Sealed, Unsealed
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def instrument(
     attribute.__class__ = _opening(entity, field, reading)
     # raw and include_key: the listener as it is, without SQLAlchemy's adapter around it
     event.listen(attribute, "set", _encoding(field), retval=True, raw=True, include_key=True)
+    if field.twin is not None:
+        shut(mapper, field)
 
 
 def personal_field(attribute: Any) -> tuple[Entity, Field] | None:

@@ -45,8 +45,11 @@ class PlacedColumn(Bundle[Any]):
 
     inherit_cache = True
 
-    def __init__(self, name: str, attribute: Any, entity: Entity) -> None:
-        names = [name for name in (entity.subject_key, entity.tenant_key, *entity.row_keys) if name]
+    def __init__(
+        self, name: str, attribute: Any, entity: Entity, beside: Sequence[str]
+    ) -> None:
+        placing = (entity.subject_key, entity.tenant_key, *entity.row_keys, *beside)
+        names = [name for name in placing if name]
         owner = attribute.parent.entity
         super().__init__(name, attribute, *[getattr(owner, each) for each in names])
         self.names = names
@@ -65,8 +68,13 @@ class PlacedColumn(Bundle[Any]):
         return process
 
 
-def with_places(statement: Any) -> tuple[Any, list[Selected]]:
-    """The statement with its rows' places loaded too, and the personal columns it selects."""
+def with_places(
+    statement: Any, beside: Callable[[Entity], Sequence[str]] = lambda _: ()
+) -> tuple[Any, list[Selected]]:
+    """The statement with its rows' places loaded too, and the personal columns it selects.
+
+    :param beside: more attributes that opening an entity's fields needs.
+    """
     raw = getattr(statement, "_raw_columns", None)
     columns = statement.selected_columns if raw is None else raw
     sent: list[Any] = []
@@ -79,7 +87,7 @@ def with_places(statement: Any) -> tuple[Any, list[Selected]]:
             group.fields.append(field)
             group.positions.append(len(sent))
             if len(group.fields) == 1:
-                column = PlacedColumn(column.key, attribute, entity)
+                column = PlacedColumn(column.key, attribute, entity, beside(entity))
         sent.append(column)
     if not selected:
         return statement, []

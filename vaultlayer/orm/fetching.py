@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from vaultlayer.crypto.envelope import is_envelope, key_id_of
 from vaultlayer.errors import IntegrityError, KeyErased, KeyUnavailable
 from vaultlayer.orm.entity import entity_of
 from vaultlayer.sealed import Sealed
+from vaultlayer.standing import Person
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
@@ -55,11 +57,27 @@ def fetch(
     access: Access, session: Session | Connection | None, key_ids: set[bytes]
 ) -> dict[bytes, SubjectKey]:
     """Bring in keys, and what is known of their people, over the session's connection if any."""
+    with _at_hand(access, session) as connection:
+        keys = access.vault.keys.fetch(connection, key_ids)
+        access.meet(connection, keys.values())
+        return keys
+
+
+def meet(access: Access, session: Session | None, people: Iterable[tuple[bytes, str]]) -> None:
+    """Bring in what is known of people by their subject and region, whether they have keys yet."""
+    access.renew()
+    known, otherwise = access.people.known, access.people.otherwise
+    unknown = [Person(*each) for each in people if known.get(each[0], otherwise) is None]
+    if unknown:
+        with _at_hand(access, session) as connection:
+            access.meet(connection, unknown)
+
+
+@contextmanager
+def _at_hand(access: Access, session: Session | Connection | None) -> Iterator[Connection]:
     try:
         with access.vault.key_connection(session) as connection:
-            keys = access.vault.keys.fetch(connection, key_ids)
-            access.meet(connection, keys.values())
-            return keys
+            yield connection
     except (MissingGreenlet, StatementError) as error:
         if not lacks_greenlet(error):
             raise

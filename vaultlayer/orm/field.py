@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vaultlayer.crypto.codecs import codec_for
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.declared import annotated_type, default_of
+from vaultlayer.orm.twin import refuse_untyped, twin_key
 from vaultlayer.search.blind_index import Index
 from vaultlayer.search.buckets import Compound
 from vaultlayer.search.fitness import refuse_few_values
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # "table.attribute" → category of every personal field mapped so far, for the rules to fit.
 DECLARED: dict[str, str] = {}
+# The same → those that are migrated from a plaintext column.
+MIGRATING: dict[str, Field] = {}
 
 
 class Field:
@@ -27,7 +30,7 @@ class Field:
 
     __slots__ = (
         "category", "codec", "column", "compounds", "default", "entity", "indexes", "key", "label",
-        "mask", "name", "padded", "tenanted", "unique",
+        "mask", "name", "padded", "tenanted", "twin", "twin_key", "unique",
     )
 
     def __init__(self, mapper: Mapper[Any], key: str, column: Column[Any]) -> None:
@@ -42,6 +45,8 @@ class Field:
         self.unique = declared.unique
         self.mask = declared.mask
         self.padded = declared.padded
+        self.twin = declared.twin
+        self.twin_key = twin_key(declared.twin) if declared.twin is not None else ""
         self.tenanted = getattr(cls, "__tenant__", None) is not None
         python_type = declared.python_type or annotated_type(cls, key)
         self.codec = codec_for(python_type)
@@ -52,6 +57,9 @@ class Field:
             index.kind.refuse(self.label, self.codec)
             refuse_few_values(self.label, python_type, index.kind)
         DECLARED[self.label] = self.category
+        if self.twin is not None:
+            refuse_untyped(self)
+            MIGRATING[self.label] = self
 
     def __repr__(self) -> str:
         return f"<Field {self.label}>"

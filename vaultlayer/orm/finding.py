@@ -47,8 +47,8 @@ class Finding:
             self._rewrite()
             asking = _asking(self.statement)
         terms: list[Any] = [part for part in asking if isinstance(part, BindParameter)]
-        self._fields = {part.value.index.field for part in terms}
-        self._fields |= {each.field for each in self._candidates}
+        self.fields = {part.value.index.field for part in terms}
+        self.fields |= {each.field for each in self._candidates}
         self._checks = [(self._position(each), each) for each in self._candidates]
 
     @cached_property
@@ -93,7 +93,7 @@ class Finding:
     def leaves_out(self, selected: Sequence[Selected]) -> bool:
         """Whether of all that is searched the rows tell whose it is."""
         owners = [entity for entity, *_ in self._owners(selected)]
-        return all(any(_leads(entity, field) for entity in owners) for field in self._fields)
+        return all(any(_leads(entity, field) for entity in owners) for field in self.fields)
 
     def keep(
         self, access: Access, session: Session, selected: Sequence[Selected], rows: list[Any]
@@ -103,7 +103,7 @@ class Finding:
             rows = self._permitted(access, session, selected, rows)
         for position, each in self._checks:
             rows = _checked(access, position, each, rows)
-        for field in self._fields:
+        for field in self.fields:
             found = access.spec(field.entity, (field.name,), "search", "allow", "found")
             note(access, found, len(rows))
         return rows
@@ -112,7 +112,7 @@ class Finding:
         self, access: Access, session: Session, selected: Sequence[Selected], rows: list[Any]
     ) -> list[Any]:
         for entity, position, is_placed, values in self._owners(selected):
-            if entity.subject_key is None or not any(_leads(entity, f) for f in self._fields):
+            if entity.subject_key is None or not any(_leads(entity, f) for f in self.fields):
                 continue
             if is_placed:
                 places = [row[position][1] for row in rows]

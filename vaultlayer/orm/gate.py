@@ -17,7 +17,7 @@ from vaultlayer.access.context import no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.orm.attribute import assigned
 from vaultlayer.orm.entity import ENTITY, SUBJECT_KEY, fields_of_table
-from vaultlayer.orm.given import Values, cant_seal, inline_rows
+from vaultlayer.orm.given import Values, cant_seal, inline_rows, without_idle_twins
 from vaultlayer.orm.moves import refuse_moving_update
 from vaultlayer.orm.subjects import owners_of
 from vaultlayer.orm.upsert import Upsert, changes_sealed
@@ -107,7 +107,7 @@ class _Writing:
             common = inline[0] if inline else {}
             if self._to_seal(parameters, common):
                 parameters = self._seal([dict(each) for each in parameters], common)
-            return statement, parameters
+            return statement, without_idle_twins(self.fields, parameters)
         rows = inline or [{}]
         if statement.select is None and self._to_seal(rows, {}):
             return self._with_inline(self._seal(rows, {})), parameters
@@ -155,7 +155,11 @@ class _Writing:
             access = self._access()
             access.journal.append(authorize(access, field).prefix, NO_REF)
         indexes = [index for field in fields for index in (*field.indexes, *field.compounds)]
-        return {index.key: None for index in indexes}
+        beside = {index.key: None for index in indexes}
+        if any(field.twin is not None for field in fields):
+            doubled = self._access().vault.migrations.doubled(self.connection, fields)
+            beside |= {field.twin_key: None for field in doubled}
+        return beside
 
     def _seal(self, rows: list[Values], common: Values) -> list[Values]:
         """Seal the rows in place. ``common`` holds values the statement gives to all of them."""

@@ -62,7 +62,7 @@ def locate(
         header: bytes | None = plain_header
         owner = None
         if entity.subject_key is not None:
-            owner = row.get(entity.subject_key) or _load(row, entity.subject_key)
+            owner = row.get(entity.subject_key) or load_missing(row, entity.subject_key)
             if owner is None:
                 raise damaged()
         if (owner.int if owner is not None else -1) != number:
@@ -124,7 +124,7 @@ def _whole_place(
     envelope: bytes,
 ) -> bytes:
     if entity.tenant_key is not None:
-        _check_tenant(access, entity, field, row, key.log_ref)
+        check_tenant(access, entity, field, row, key.log_ref)
     place = subject_part(key.subject)
     if is_row_bound(envelope):
         place += _row_part(entity, row)
@@ -151,29 +151,29 @@ def _ask_about(
 def _row_part(entity: Entity, row: dict[str, Any]) -> bytes:
     for name in entity.row_keys:
         if name not in row:
-            _load(row, name)
+            load_missing(row, name)
     row_id = entity.row_id(row)
     if row_id is None:
         raise damaged()
     return row_part(row_id)
 
 
-def _check_tenant(
+def check_tenant(
     access: Access, entity: Entity, field: Field, row: dict[str, Any], ref: bytes
 ) -> None:
     if entity.tenant_key not in row:
-        _load(row, entity.tenant_key)
+        load_missing(row, entity.tenant_key)
     if entity.tenant_of(row) != access.tenant:
         raise access.refused(field, "read", "tenant", [ref])
 
 
-def _load(row: dict[str, Any], key: str | None) -> Any:
+def load_missing(row: dict[str, Any], key: str | None) -> Any:
     """Load what a ``load_only`` or an expiry left out; ORM attribute access, so it may do I/O."""
     state = row.get(STATE)
     if state is None or key is None:
         return None
     try:
-        return getattr(state.obj(), key)
+        return state.get_impl(key).get(state, row)
     except (MissingGreenlet, StatementError) as error:
         if not lacks_greenlet(error):
             raise

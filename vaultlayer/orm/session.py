@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no_access
 from vaultlayer.errors import ConfigurationError, VaultLayerError
-from vaultlayer.orm import batch, bulk, columns, fetching, flush, gate
+from vaultlayer.orm import batch, bulk, columns, fetching, flush, gate, plaintext
 from vaultlayer.orm.finding import finding
 from vaultlayer.search.found import left_out_later
 from vaultlayer.write_path import seal_rows
@@ -139,9 +139,11 @@ def _on_execute(state: ORMExecuteState) -> Any:
     """Open selected personal columns; fetch keys ahead where reading an attribute can do no I/O."""
     session, access = state.session, acting(state.session)
     if state.is_select:
+        if not state.is_column_load:
+            state.statement = plaintext.with_plain(access, state.statement)
         search = finding(state.statement)
         sent = search.statement if search is not None else state.statement
-        statement, selected = columns.with_places(sent)
+        statement, selected = columns.with_places(sent, partial(plaintext.beside, access))
         if selected or search is not None:
             if access is None:
                 raise no_access("a personal column was selected or searched")
@@ -169,6 +171,8 @@ def _found(
 ) -> Any:  # fmt: skip
     """The result of a SELECT, without what may not be found, and with its columns opened."""
     session, ahead = state.session, _ahead(state)
+    if search is not None:
+        plaintext.refuse_unsealed(access, search.fields)
     with left_out_later(partial(search.leaves_out, selected) if search is not None else None):
         result = state.invoke_statement(statement=statement)
     if not isinstance(result, ChunkedIteratorResult):

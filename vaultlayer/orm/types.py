@@ -16,6 +16,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from vaultlayer.errors import KeyUnavailable, UnsupportedQuery
 from vaultlayer.orm.comparator import PersonalComparator
+from vaultlayer.orm.given import not_sealed
 from vaultlayer.sealed import Sealed
 
 if TYPE_CHECKING:
@@ -178,12 +179,4 @@ def _literal() -> UnsupportedQuery:
     return UnsupportedQuery(
         "a sealed column's value can't be written into the statement's text",
         hint="execute the statement with parameters instead of literal_binds",
-    )
-
-
-def not_sealed() -> UnsupportedQuery:
-    return UnsupportedQuery(
-        "a plain value was about to be stored in a sealed column, so the statement was not sent",
-        hint="attach the vault to this session or engine (vault.attach), and write through the "
-        "mapped class or insert()/update() with plain parameters",
     )

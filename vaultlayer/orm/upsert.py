@@ -119,6 +119,11 @@ class Upsert:
                     "ON CONFLICT DO UPDATE of a plain value",
                     "load the row and assign, or give it in values() and set it from excluded",
                 )
+            if field.twin is not None:
+                raise cant_seal(
+                    "ON CONFLICT DO UPDATE of a field that is being migrated",
+                    "load the row and assign",
+                )
             if field.compounds or any(each.kind.many for each in field.indexes):
                 raise cant_seal(
                     "ON CONFLICT DO UPDATE of a field with Words, Substring or Compound",

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.envelope import of_nothing
-from vaultlayer.lifecycle.emptying import NOBODYS
+from vaultlayer.lifecycle.emptying import NOBODYS, without_plaintext
 from vaultlayer.lifecycle.models import bare, rows_of
 from vaultlayer.search.terms import table_of
 
@@ -125,6 +125,8 @@ class Due:
         for field in self._fields:
             nothing = None if field.column.nullable else of_nothing(NOBODYS)
             empty[field.column.name] = nothing
+        twins = [self._table.c[f.twin_key] for f in self._fields if f.twin is not None]
+        empty |= without_plaintext(connection, self._table, twins)
         connection.execute(sa.update(self._target).where(where).values(empty))
 
 

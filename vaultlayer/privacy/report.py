@@ -17,6 +17,7 @@ from vaultlayer.errors import AccessDenied, IntegrityError, KeyErased, KeyUnavai
 from vaultlayer.lifecycle.kept import shared_rows
 from vaultlayer.lifecycle.models import entities, rows_of
 from vaultlayer.orm import session as listeners
+from vaultlayer.orm.twin import TwinType
 from vaultlayer.orm.types import BlindIndexType, PersonalType
 from vaultlayer.sealed import Masked
 
@@ -157,7 +158,7 @@ def _plain(entity: Entity) -> Iterator[str]:
     for attribute in entity.mapper.column_attrs:
         column = attribute.columns[0]
         if isinstance(column, Column) and not isinstance(
-            column.type, PersonalType | BlindIndexType
+            column.type, PersonalType | BlindIndexType | TwinType
         ):
             yield attribute.key
 

@@ -1,0 +1,179 @@
+"""The sealed columns beside the plaintext ones, and a subject for every row.
+
+Whoever knows only the plaintext goes on as before: the new columns may be NULL, and rows that it
+adds get a subject from the database. Run again after a kill, it adds what is lacking.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from vaultlayer.errors import KeyUnavailable
+from vaultlayer.keys.tables import MYSQL
+from vaultlayer.lifecycle.models import bare, shared_tables
+from vaultlayer.orm.entity import SUBJECT_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy import Column, Connection, Engine, Table
+
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
+
+_CHUNK = 1000
+_TRIES = 40
+_VERSION_4 = (  # RFC 9562: MariaDB's UUID type looks at the version
+    "(concat(lower(hex(random_bytes(6))), '4', substr(lower(hex(random_bytes(2))), 2), "
+    "'8', substr(lower(hex(random_bytes(8))), 2)))"
+)
+_RANDOM_ID = {
+    "postgresql": "gen_random_uuid()",
+    **dict.fromkeys(MYSQL, _VERSION_4),
+}
+
+
+def statements(
+    connection: Connection, entity: Entity, table: Table, fields: Sequence[Field]
+) -> list[str]:
+    """The SQL that is lacking: columns, what gives new rows a subject, and indexes."""
+    found: list[str] = []
+    owner = subject_column(entity)
+    if owner is not None:
+        found += added(connection, owner.table, [owner])
+        found += _default(connection, owner)
+        found += _index(connection, owner, unique=True)
+    hidden = [table.c[index.key] for field in fields for index in field.indexes]
+    found += added(connection, table, [*(field.column for field in fields), *hidden])
+    for column in hidden:
+        found += _index(connection, column, unique=bool(column.unique))
+    return found
+
+
+def subject_column(entity: Entity) -> Column[Any] | None:
+    """The column of the table that says whose its rows, and all that hang from them, are."""
+    while entity.link is not None:
+        entity = entity.link.parent
+    column = entity.mapper.columns.get(SUBJECT_KEY)
+    return column if isinstance(column, sa.Column) else None
+
+
+def give_subjects(engine: Engine, column: Column[Any], tell: Callable[[int], None]) -> int:
+    """Draw a random id for every row that has none; how many did."""
+    target, given = bare(column.table), 0
+    mine = target.c[column.name]
+    keys = [target.c[key.name] for key in column.table.primary_key]
+    same = [key == sa.bindparam(f"k{n}", type_=key.type) for n, key in enumerate(keys)]
+    write = sa.update(target).where(*same, mine.is_(None))
+    write = write.values({mine.name: sa.bindparam("drawn", type_=mine.type)})
+    lacking = sa.select(*keys).where(mine.is_(None)).limit(_CHUNK)
+    while True:
+        with engine.begin() as connection:
+            rows = connection.execute(lacking).all()
+            drawn: list[dict[str, Any]] = [
+                {**{f"k{n}": key for n, key in enumerate(row)}, "drawn": uuid.uuid4()}
+                for row in rows
+            ]
+            if not rows:
+                return given
+            connection.execute(write, drawn)
+        given += len(rows)
+        tell(len(rows))
+
+
+def create_terms(connection: Connection, entities: Sequence[Entity]) -> None:
+    """The shared tables of terms that these entities' indexes use."""
+    for table in shared_tables(entities):
+        table.create(connection, checkfirst=True)
+
+
+def run(engine: Engine, statement: str) -> None:
+    """One statement of DDL, which doesn't make others wait behind it for longer than a second."""
+    for left in range(_TRIES, 0, -1):
+        try:
+            with engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql("SET lock_timeout = '1s'")
+                elif connection.dialect.name in MYSQL:
+                    connection.exec_driver_sql("SET SESSION lock_wait_timeout = 1")
+                try:
+                    connection.exec_driver_sql(statement)
+                finally:
+                    connection.invalidate()  # its settings go with it
+                return
+        except DBAPIError as error:
+            if left == 1 or not _is_locked(error):
+                raise KeyUnavailable(
+                    f"the table can't be changed now ({type(error).__name__})",
+                    hint="look for long transactions that use it, then run the command again",
+                ) from None
+            time.sleep(0.25)
+
+
+def _is_locked(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "args", ("",))[0]
+    return code in ("55P03", 1205) or "locked" in str(code)
+
+
+def added(connection: Connection, table: Any, columns: Sequence[Any]) -> Iterator[str]:
+    dialect = connection.dialect
+    quote = dialect.identifier_preparer
+    there = {each["name"] for each in _seen(connection, table, "get_columns")}
+    for column in columns:
+        if column.name not in there:
+            kind = column.type.compile(dialect)
+            name = quote.format_column(column)
+            yield f"ALTER TABLE {quote.format_table(table)} ADD COLUMN {name} {kind}"
+
+
+def _default(connection: Connection, column: Column[Any]) -> Iterator[str]:
+    """What gives a subject to the rows of those who know of none."""
+    quote = connection.dialect.identifier_preparer
+    table, name = quote.format_table(column.table), quote.format_column(column)
+    drawn = _RANDOM_ID.get(connection.dialect.name)
+    if drawn is not None:
+        yield f"ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT {drawn}"
+        return
+    trigger = quote.quote(f"vaultlayer_{column.table.name}_subject")
+    yield (
+        f"CREATE TRIGGER IF NOT EXISTS {trigger} AFTER INSERT ON {table} WHEN NEW.{name} IS NULL "
+        f"BEGIN UPDATE {table} SET {name} = lower(hex(randomblob(16))) "
+        "WHERE rowid = NEW.rowid; END"
+    )
+
+
+def _index(connection: Connection, column: Any, *, unique: bool) -> Iterator[str]:
+    quote, table = connection.dialect.identifier_preparer, column.table
+    there = [each["column_names"] for each in _seen(connection, table, "get_indexes")]
+    if unique:
+        there += [each["column_names"] for each in _seen(connection, table, "get_unique")]
+    name = quote.quote(f"{'uq' if unique else 'ix'}_{table.name}_{column.name}"[:60])
+    online = "CONCURRENTLY " if connection.dialect.name == "postgresql" else ""
+    if [column.name] in there and not _is_half_made(connection, name):
+        return
+    if _is_half_made(connection, name):
+        yield f"DROP INDEX {name}"
+    kind = "UNIQUE INDEX" if unique else "INDEX"
+    on = f"{quote.format_table(table)} ({quote.format_column(column)})"
+    yield f"CREATE {kind} {online}{name} ON {on}"
+
+
+def _is_half_made(connection: Connection, name: str) -> bool:
+    """Whether PostgreSQL was interrupted while it made the index."""
+    if connection.dialect.name != "postgresql":
+        return False
+    asked = sa.text("SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+    return bool(connection.scalar(asked, {"name": name}))
+
+
+def _seen(connection: Connection, table: Any, what: str) -> list[Any]:
+    seen = sa.inspect(connection)
+    if what == "get_unique":
+        return list(seen.get_unique_constraints(table.name, schema=table.schema))
+    return list(getattr(seen, what)(table.name, schema=table.schema))

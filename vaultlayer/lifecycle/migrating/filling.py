@@ -1,0 +1,233 @@
+"""Plaintext → sealed: every row opened, compared, and sealed again where the two differ.
+
+What is sealed and equal is left alone, so a killed run is simply run again; what a version of the
+application that knows only the plaintext wrote meanwhile differs, and so is found. A row is
+written only if both columns still hold what was compared.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from vaultlayer.crypto.binding import field_part
+from vaultlayer.crypto.envelope import FLAG_PADDED, FLAG_ROW, open_sealed, seal
+from vaultlayer.crypto.refusals import damaged
+from vaultlayer.errors import VaultLayerError
+from vaultlayer.lifecycle.chunk_keys import Placing, fetch
+from vaultlayer.lifecycle.migrating.comparing import Comparing
+from vaultlayer.lifecycle.models import bare
+from vaultlayer.lifecycle.reindex import Reindexing
+from vaultlayer.write_path import fresh_nonces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection, Engine, Table
+
+    from vaultlayer.acting import Access
+    from vaultlayer.keys.keyring import SubjectKey
+    from vaultlayer.lifecycle.chunk_keys import ChunkKeys, Place
+    from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
+
+Change = tuple[tuple[Any, ...], ...]
+Bounds = tuple[Any, Any]  # of the first column of the primary key: from, and below; None: open
+
+
+@dataclass(slots=True)
+class Compared:
+    """``values`` looked at: so many ``differ``, and so many are of rows that belong to nobody."""
+
+    values: int = 0
+    differ: int = 0
+    nobodys: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.differ + self.nobodys
+
+
+class Filling:
+    """One table's fields that are migrated."""
+
+    def __init__(
+        self, access: Access, entity: Entity, table: Table, fields: Sequence[Field],
+        bounds: Bounds = (None, None),
+    ) -> None:  # fmt: skip
+        self.compared = Compared()
+        self._access, self._vault = access, access.vault
+        self._entity, self._table, self._fields = entity, table, fields
+        self._hollow: list[tuple[Any, ...]] = []  # rows whose plaintext went, and whose sealed not
+        self._heads: dict[tuple[str, Field], bytes] = {}
+        self._placing = Placing(entity)
+        self._indexes = [index for field in fields for index in field.indexes]
+        self._reindexing = Reindexing(self._vault, self._indexes)
+        self._prefixes = [access.grant(field, "administer").prefix for field in fields]
+        cls, keys = entity.mapper.class_, list(table.primary_key)
+        names = [*self._placing.names, *filter(None, [entity.region_key])]
+        groups = [
+            [key.label(f"k{n}") for n, key in enumerate(keys)],
+            [getattr(cls, name).label(f"of_{name}") for name in names],
+            [field.column.label(f"v{n}") for n, field in enumerate(fields)],
+            [table.c[field.twin_key].label(f"p{n}") for n, field in enumerate(fields)],
+            [table.c[index.key].label(f"t{n}") for n, index in enumerate(self._indexes)],
+        ]
+        self._cuts, at = [], 0
+        for group in groups:
+            self._cuts.append(slice(at, at + len(group)))
+            at += len(group)
+        low, high = bounds
+        within = [keys[0] >= low] if low is not None else []
+        within += [keys[0] < high] if high is not None else []
+        columns = [column for group in groups for column in group]
+        self._query = sa.select(*columns).select_from(cls).where(*within)
+        self._keys = keys
+
+    def rewriting(self, engine: Engine) -> Comparing:
+        table = self._table
+        return Comparing(
+            engine, table, self._query, self._keys, [field.column for field in self._fields],
+            [table.c[index.key] for index in self._indexes], self.changes,
+            self._reindexing.beside if any(each.kind.many for each in self._indexes) else None,
+            [table.c[field.twin_key] for field in self._fields],
+        )  # fmt: skip
+
+    def changes(self, connection: Connection, rows: Sequence[Any]) -> list[Change]:
+        """What is to be sealed of these rows (see ``Rewriting``)."""
+        pks, places, sealed, plain, terms = ([row[cut] for row in rows] for cut in self._cuts)
+        width = len(self._placing.names)
+        placed = [self._placing.place(each[:width]) for each in places]
+        with self._vault.key_connection(connection) as keys_on:
+            keys = fetch(self._vault.keys, keys_on, placed, sealed, every=True)
+            wanted = [
+                self._differing(keys, place, *each)
+                for place, *each in zip(placed, sealed, plain, strict=True)
+            ]
+            self._reindexing.look(connection, terms)
+            regions = [each[width] if self._entity.region_key else None for each in places]
+            active = self._active(keys_on, placed, wanted, regions)
+            self._note(keys, active.values())
+            changed: list[Change] = []
+            for pk, place, old, now, term, new in zip(
+                pks, placed, sealed, plain, terms, wanted, strict=True
+            ):
+                if any(old[n] is not None and data is None for n, data in new.items()):
+                    self._hollow.append(tuple(pk))
+                given = {n: data for n, data in new.items() if data is not None}
+                if given:
+                    news = self._sealed(active[place[:2]], place, given)
+                    news += self._indexed(keys_on, place, term, given)
+                    was = [None if value is None else value.value for value in now]
+                    changed.append((tuple(pk), (*old, *was), news))
+        return changed
+
+    def empty(self, engine: Engine) -> None:
+        """Take out what is sealed of values whose plaintext is gone."""
+        target = bare(self._table)
+        hollow, self._hollow = self._hollow, []
+        pk = [target.c[key.name] for key in self._keys]
+        for field in self._fields if hollow else ():
+            sealed, plain = target.c[field.column.name], self._table.c[field.twin_key].name
+            gone = {sealed.name: None}
+            gone |= {self._table.c[index.key].name: None for index in field.indexes}
+            same = [key == sa.bindparam(f"k{n}", type_=key.type) for n, key in enumerate(pk)]
+            statement = sa.update(target).where(
+                *same, target.c[plain].is_(None), sealed.is_not(None)
+            )
+            given = [{f"k{n}": value for n, value in enumerate(each)} for each in hollow]
+            with engine.begin() as connection:
+                connection.execute(statement.values(gone), given)
+
+    def _differing(
+        self, keys: ChunkKeys, place: Place, sealed: Sequence[Any], plain: Sequence[Any]
+    ) -> dict[int, bytes | None]:
+        """Field's place → the encoded plaintext that its sealed value isn't."""
+        if (place[0], place[1]) in keys.gone:
+            return {}  # erased: there is nothing to be sealed
+        found: dict[int, bytes | None] = {}
+        for n, (field, old, now) in enumerate(zip(self._fields, sealed, plain, strict=True)):
+            data = None if now is None else field.codec.encode(now.value)
+            self.compared.values += data is not None
+            if data is None and old is None:
+                continue
+            if data is None or old is None or not self._equal(keys, place, field, old, data):
+                if data is not None and not place[1] and self._entity.subject_key is not None:
+                    self.compared.nobodys += 1
+                    continue
+                self.compared.differ += 1
+                found[n] = data
+        return found
+
+    def _equal(
+        self, keys: ChunkKeys, place: Place, field: Field, sealed: bytes, data: bytes
+    ) -> bool:
+        with suppress(VaultLayerError):  # what doesn't open is sealed again
+            opened = self._opened(keys, place, field, sealed)
+            same = field.codec.decode
+            return opened == data or same(opened) == same(data)  # 1.5 and 1.50
+        return False
+
+    def _opened(self, keys: ChunkKeys, place: Place, field: Field, sealed: bytes) -> bytes:
+        key = keys.opened.get(sealed[3:19])
+        if key is None:
+            raise damaged()
+        bound = self._bound(place, field, bool(sealed[2] & FLAG_ROW))
+        return open_sealed(key.cipher, bound, sealed)
+
+    def _active(
+        self, connection: Connection, placed: Sequence[Place], wanted: Sequence[Any],
+        regions: Sequence[str | None],
+    ) -> dict[tuple[str, bytes], SubjectKey]:  # fmt: skip
+        """The keys to seal with, made for people who have none."""
+        groups: dict[tuple[str, str | None], set[bytes]] = defaultdict(set)
+        for (tenant, subject, *_), new, region in zip(placed, wanted, regions, strict=True):
+            if new:
+                groups[tenant, region].add(subject)
+        return {
+            (tenant, subject): key
+            for (tenant, region), people in groups.items()
+            for subject, key in self._vault.keys.active(
+                connection, tenant, people, region=region
+            ).items()
+        }
+
+    def _note(self, keys: ChunkKeys, active: Iterable[SubjectKey]) -> None:
+        """Journal whose values are opened and sealed, before any is."""
+        refs = {key.log_ref for key in (*keys.opened.values(), *active)}
+        for prefix in self._prefixes if refs else ():
+            self._access.journal.append_many(prefix, list(refs))
+
+    def _sealed(
+        self, key: SubjectKey, place: Place, given: dict[int, bytes]
+    ) -> tuple[bytes | None, ...]:
+        news: list[bytes | None] = [None] * len(self._fields)
+        for (n, data), nonce in zip(given.items(), fresh_nonces(len(given)), strict=True):
+            field, bound = self._fields[n], bool(place[3])
+            flags = (FLAG_ROW if bound else 0) | (FLAG_PADDED if field.padded else 0)
+            where = self._bound(place, field, bound)
+            news[n] = seal(key.cipher, key.key_id, where, data, flags, nonce)
+        return tuple(news)
+
+    def _indexed(
+        self, connection: Connection, place: Place, terms: Sequence[Any], given: dict[int, bytes]
+    ) -> tuple[bytes | None, ...]:
+        values: dict[Field, bytes | None] = {self._fields[n]: data for n, data in given.items()}
+        return tuple(
+            self._reindexing.fresh(connection, *place[:2], index, term, values)
+            if index.field in values
+            else None
+            for index, term in zip(self._indexes, terms, strict=True)
+        )
+
+    def _bound(self, place: Place, field: Field, to_row: bool) -> bytes:
+        tenant, _, subject, row = place
+        key = tenant if field.tenanted else "", field
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = field_part(key[0], field.entity, field.name)
+        return head + subject + row if to_row else head + subject

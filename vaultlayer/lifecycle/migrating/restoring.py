@@ -1,0 +1,94 @@
+"""Sealed → plaintext: the way back after the switch, and the way out.
+
+Every sealed value is opened, decided as ``export`` and journaled. A plaintext value is written
+only while the sealed one is still the one that was opened; rows in which nothing is sealed keep
+what they have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from vaultlayer.crypto.envelope import NONCE_BYTES
+from vaultlayer.lifecycle.chunk_keys import fetch
+from vaultlayer.lifecycle.migrating.comparing import Comparing
+from vaultlayer.lifecycle.migrating.filling import Filling
+from vaultlayer.lifecycle.models import bare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Engine
+
+    from vaultlayer.lifecycle.migrating.filling import Change
+
+_NONCE = slice(19, 31)  # of an envelope
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing(Comparing):
+    """Writes the plaintext columns, by the sealed ones alone."""
+
+    def _statement(self, connection: Connection, changes: list[Change]) -> tuple[Any, Any]:
+        target = bare(self.table)
+        keys = [target.c[column.name] for column in self.table.primary_key]
+        sealed = [target.c[column.name] for column in self.sealed]
+        plain = [target.c[column.name] for column in self.plain]
+        met = [key == sa.bindparam(f"k{n}", type_=key.type) for n, key in enumerate(keys)]
+        met += [
+            sa.func.substr(column, 20, NONCE_BYTES).is_not_distinct_from(sa.bindparam(f"o{n}"))
+            for n, column in enumerate(sealed)
+        ]
+        values = {
+            column.name: sa.func.coalesce(sa.bindparam(f"n{n}", type_=column.type), column)
+            for n, column in enumerate(plain)
+        }
+        given = [
+            {
+                **{f"k{n}": each for n, each in enumerate(key)},
+                **{f"o{n}": old and bytes(old[_NONCE]) for n, old in enumerate(olds)},
+                **{f"n{n}": new for n, new in enumerate(news)},
+            }
+            for key, olds, news in changes
+        ]
+        return sa.update(target).where(*met).values(values), given
+
+
+class Restoring(Filling):
+    """The same comparison as ``Filling``, written the other way round."""
+
+    def rewriting(self, engine: Engine) -> Comparing:
+        table, access = self._table, self._access
+        self._prefixes = [
+            access.confirm(access.grant(field, "export")).prefix for field in self._fields
+        ]
+        return _Writing(
+            engine, table, self._query, self._keys, [field.column for field in self._fields],
+            (), self.changes, None, [table.c[field.twin_key] for field in self._fields],
+        )  # fmt: skip
+
+    def changes(self, connection: Connection, rows: Sequence[Any]) -> list[Change]:
+        """Whose plaintext isn't what is sealed; a masked export is refused before."""
+        pks, places, sealed, plain, _ = ([row[cut] for row in rows] for cut in self._cuts)
+        width = len(self._placing.names)
+        placed = [self._placing.place(each[:width]) for each in places]
+        with self._vault.key_connection(connection) as keys_on:
+            keys = fetch(self._vault.keys, keys_on, placed, sealed, every=True)
+        self._note(keys, ())
+        changed: list[Change] = []
+        for pk, place, old, now in zip(pks, placed, sealed, plain, strict=True):
+            news: list[Any] = [None] * len(self._fields)
+            for n, (field, value) in enumerate(zip(self._fields, old, strict=True)):
+                if value is None or place[:2] in keys.gone:
+                    continue
+                self.compared.values += 1
+                opened = field.codec.decode(self._opened(keys, place, field, value))
+                if now[n] is None or now[n].value != opened:
+                    news[n] = opened
+            if any(new is not None for new in news):
+                self.compared.differ += sum(new is not None for new in news)
+                changed.append((tuple(pk), tuple(old), tuple(news)))
+        return changed
