@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 
 GROUPS = [
     "audit",
+    "backfill",
     "demo",
     "disclosure",
     "doctor",
+    "export",
     "init",
     "keys",
+    "migrate",
     "policy",
     "privacy",
     "processor",
     "report",
+    "reseal",
     "scan",
     "subject",
 ]

@@ -109,6 +109,7 @@ HINTS = {
     "agreement_purpose": "the agreement in processors.toml is not for this purpose",
     "agreement_category": "the agreement doesn't cover the field: leave it out, or extend it",
     "consent_not_asked": "the purpose needs no consent, so there is none to rest on",
+    "masked": "the rules mask it, and a mask can't be stored in the value's place",
     "tenant": "the row belongs to another tenant than the principal",
     "token_expired": "get a new token and open a new access",
 }

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from vaultlayer.errors import ConfigurationError, KeyUnavailable
 from vaultlayer.keys import tables
 from vaultlayer.lifecycle.migrating.expanding import run
+from vaultlayer.lifecycle.models import bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +92,7 @@ def dropped(engine: Engine, table: Table, names: Sequence[str]) -> Iterator[Conn
                 connection.commit()
             with connection.begin():
                 if engine.dialect.name == "sqlite":
-                    connection.execute(sa.delete(tables.kek).where(sa.false()))  # the write lock
+                    connection.execute(sa.delete(bare(table)).where(sa.false()))  # the write lock
                     for index in _indexes(connection, table, names):
                         connection.exec_driver_sql(f"DROP INDEX {quote.quote(index)}")
                 else:

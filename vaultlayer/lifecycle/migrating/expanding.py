@@ -21,7 +21,7 @@ from vaultlayer.orm.entity import SUBJECT_KEY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Column, Connection, Engine, Table
+    from sqlalchemy import Column, Connection, Dialect, Engine, Table
 
     from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
@@ -39,19 +39,27 @@ _RANDOM_ID = {
 
 
 def statements(
-    connection: Connection, entity: Entity, table: Table, fields: Sequence[Field]
+    dialect: Dialect,
+    connection: Connection | None,
+    entity: Entity,
+    table: Table,
+    fields: Sequence[Field],
 ) -> list[str]:
-    """The SQL that is lacking: columns, what gives new rows a subject, and indexes."""
+    """The SQL that is lacking: columns, what gives new rows a subject, and indexes.
+
+    :param connection: to look what is there already; without one, all of it is lacking.
+    """
+    lacking = Lacking(dialect, connection)
     found: list[str] = []
     owner = subject_column(entity)
     if owner is not None:
-        found += added(connection, owner.table, [owner])
-        found += _default(connection, owner)
-        found += _index(connection, owner, unique=True)
+        found += lacking.columns(owner.table, [owner])
+        found += lacking.default(owner)
+        found += lacking.index(owner, unique=True)
     hidden = [table.c[index.key] for field in fields for index in field.indexes]
-    found += added(connection, table, [*(field.column for field in fields), *hidden])
+    found += lacking.columns(table, [*(field.column for field in fields), *hidden])
     for column in hidden:
-        found += _index(connection, column, unique=bool(column.unique))
+        found += lacking.index(column, unique=bool(column.unique))
     return found
 
 
@@ -121,59 +129,61 @@ def _is_locked(error: DBAPIError) -> bool:
     return code in ("55P03", 1205) or "locked" in str(code)
 
 
-def added(connection: Connection, table: Any, columns: Sequence[Any]) -> Iterator[str]:
-    dialect = connection.dialect
-    quote = dialect.identifier_preparer
-    there = {each["name"] for each in _seen(connection, table, "get_columns")}
-    for column in columns:
-        if column.name not in there:
-            kind = column.type.compile(dialect)
-            name = quote.format_column(column)
-            yield f"ALTER TABLE {quote.format_table(table)} ADD COLUMN {name} {kind}"
+class Lacking:
+    """What a database lacks of some columns, as SQL."""
 
+    def __init__(self, dialect: Dialect, connection: Connection | None) -> None:
+        self._dialect, self._quote = dialect, dialect.identifier_preparer
+        self._connection = connection
+        self._seen: Any = sa.inspect(connection) if connection is not None else None
 
-def _default(connection: Connection, column: Column[Any]) -> Iterator[str]:
-    """What gives a subject to the rows of those who know of none."""
-    quote = connection.dialect.identifier_preparer
-    table, name = quote.format_table(column.table), quote.format_column(column)
-    drawn = _RANDOM_ID.get(connection.dialect.name)
-    if drawn is not None:
-        yield f"ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT {drawn}"
-        return
-    trigger = quote.quote(f"vaultlayer_{column.table.name}_subject")
-    yield (
-        f"CREATE TRIGGER IF NOT EXISTS {trigger} AFTER INSERT ON {table} WHEN NEW.{name} IS NULL "
-        f"BEGIN UPDATE {table} SET {name} = lower(hex(randomblob(16))) "
-        "WHERE rowid = NEW.rowid; END"
-    )
+    def columns(self, table: Any, columns: Sequence[Any]) -> Iterator[str]:
+        """They may be NULL, whatever is declared."""
+        there = {each["name"] for each in self._look("get_columns", table)}
+        for column in columns:
+            if column.name not in there:
+                kind = column.type.compile(self._dialect)
+                name = self._quote.format_column(column)
+                yield f"ALTER TABLE {self._quote.format_table(table)} ADD COLUMN {name} {kind}"
 
+    def default(self, column: Column[Any]) -> Iterator[str]:
+        """What gives a subject to the rows of those who know of none."""
+        table, name = self._quote.format_table(column.table), self._quote.format_column(column)
+        drawn = _RANDOM_ID.get(self._dialect.name)
+        if drawn is not None:
+            yield f"ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT {drawn}"
+            return
+        trigger = self._quote.quote(f"vaultlayer_{column.table.name}_subject")
+        yield (
+            f"CREATE TRIGGER IF NOT EXISTS {trigger} AFTER INSERT ON {table} "
+            f"WHEN NEW.{name} IS NULL BEGIN UPDATE {table} SET {name} = "
+            "lower(hex(randomblob(16))) WHERE rowid = NEW.rowid; END"
+        )
 
-def _index(connection: Connection, column: Any, *, unique: bool) -> Iterator[str]:
-    quote, table = connection.dialect.identifier_preparer, column.table
-    there = [each["column_names"] for each in _seen(connection, table, "get_indexes")]
-    if unique:
-        there += [each["column_names"] for each in _seen(connection, table, "get_unique")]
-    name = quote.quote(f"{'uq' if unique else 'ix'}_{table.name}_{column.name}"[:60])
-    online = "CONCURRENTLY " if connection.dialect.name == "postgresql" else ""
-    if [column.name] in there and not _is_half_made(connection, name):
-        return
-    if _is_half_made(connection, name):
-        yield f"DROP INDEX {name}"
-    kind = "UNIQUE INDEX" if unique else "INDEX"
-    on = f"{quote.format_table(table)} ({quote.format_column(column)})"
-    yield f"CREATE {kind} {online}{name} ON {on}"
+    def index(self, column: Any, *, unique: bool) -> Iterator[str]:
+        table = column.table
+        there = [each["column_names"] for each in self._look("get_indexes", table)]
+        if unique:
+            there += [each["column_names"] for each in self._look("get_unique_constraints", table)]
+        name = self._quote.quote(f"{'uq' if unique else 'ix'}_{table.name}_{column.name}"[:60])
+        half_made = self._is_half_made(name)
+        if [column.name] in there and not half_made:
+            return
+        if half_made:
+            yield f"DROP INDEX {name}"
+        on = f"{self._quote.format_table(table)} ({self._quote.format_column(column)})"
+        online = self._seen is not None and self._dialect.name == "postgresql"
+        kind = "UNIQUE INDEX" if unique else "INDEX"
+        yield f"CREATE {kind} {'CONCURRENTLY ' if online else ''}{name} ON {on}"
 
+    def _look(self, what: str, table: Any) -> list[Any]:
+        if self._seen is None:
+            return []
+        return list(getattr(self._seen, what)(table.name, schema=table.schema))
 
-def _is_half_made(connection: Connection, name: str) -> bool:
-    """Whether PostgreSQL was interrupted while it made the index."""
-    if connection.dialect.name != "postgresql":
-        return False
-    asked = sa.text("SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
-    return bool(connection.scalar(asked, {"name": name}))
-
-
-def _seen(connection: Connection, table: Any, what: str) -> list[Any]:
-    seen = sa.inspect(connection)
-    if what == "get_unique":
-        return list(seen.get_unique_constraints(table.name, schema=table.schema))
-    return list(getattr(seen, what)(table.name, schema=table.schema))
+    def _is_half_made(self, name: str) -> bool:
+        """Whether PostgreSQL was interrupted while it made the index."""
+        if self._connection is None or self._dialect.name != "postgresql":
+            return False
+        asked = "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"
+        return bool(self._connection.scalar(sa.text(asked), {"name": name}))

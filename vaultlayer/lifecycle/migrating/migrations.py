@@ -16,7 +16,7 @@ from vaultlayer.lifecycle.lease import alone
 from vaultlayer.lifecycle.migrating import contracting, expanding
 from vaultlayer.lifecycle.migrating.filling import Filling
 from vaultlayer.lifecycle.migrating.move import Move
-from vaultlayer.lifecycle.migrating.restoring import Restoring
+from vaultlayer.lifecycle.migrating.restoring import restore
 from vaultlayer.lifecycle.migrating.stages import (
     BACKFILLED,
     CONTRACTED,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int], None]
 
 _DIFFER = "values whose sealed form isn't the plaintext"
-_EXPORT = "values whose plaintext isn't what is sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +53,15 @@ class Status:
 class Migrations(Stages):
     """``vault.migrations``."""
 
+    def models(self) -> list[Any]:
+        """The mapped classes, or their bases, whose fields are migrated."""
+        return self._vault.known_models()
+
     def status(self) -> list[Status]:
         """Every field that is declared to be migrated."""
         self.forget()
         found = {}
-        for entity in declared(self._vault.known_models()):
+        for entity in declared(self.models()):
             for field in entity.fields.values():
                 if field.twin is not None:
                     told = field.twin.column, self.of(field), field.twin.until
@@ -75,7 +78,9 @@ class Migrations(Stages):
         with alone(move.key_engine, self._vault.settings.audit_directory):
             for entity, table, some in move.parts:
                 with move.engine.connect() as connection:
-                    lacking = expanding.statements(connection, entity, table, some)
+                    lacking = expanding.statements(
+                        connection.dialect, connection, entity, table, some
+                    )
                 move.report.steps += lacking
                 if dry_run:
                     continue
@@ -208,7 +213,7 @@ class Migrations(Stages):
                     move.set(EXPANDED, "the sealed values are no more taken for whole")
             with move.only(SWITCHED) as after:
                 if after:
-                    _restore(move)
+                    restore(move)
         return move.report
 
     def export(
@@ -225,25 +230,16 @@ class Migrations(Stages):
             for _, table, some in move.parts:
                 with move.engine.connect() as connection:
                     plain = [table.c[field.twin_key] for field in some]
-                    lacking = list(expanding.added(connection, table, plain))
+                    found = expanding.Lacking(connection.dialect, connection)
+                    lacking = list(found.columns(table, plain))
                 move.report.steps += lacking
                 for statement in [] if dry_run else lacking:
                     expanding.run(move.engine, statement)
             if not dry_run:
                 move.set(SWITCHED, "")
                 move.settle()
-                _restore(move)
+                restore(move)
         return move.report
-
-
-def _restore(move: Move) -> None:
-    for field in move.fields:
-        grant = move.access.confirm(move.access.grant(field, "export"))
-        if grant.masked:
-            raise move.access.refused(field, "export", "masked")
-    move.compare(Restoring, "opening", write=True)
-    if move.prove(Restoring, _EXPORT):
-        move.set(VERIFIED, "plaintext is read again")
 
 
 def _columns(fields: list[Any]) -> list[str]:

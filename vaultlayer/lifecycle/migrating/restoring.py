@@ -16,6 +16,7 @@ from vaultlayer.crypto.envelope import NONCE_BYTES
 from vaultlayer.lifecycle.chunk_keys import fetch
 from vaultlayer.lifecycle.migrating.comparing import Comparing
 from vaultlayer.lifecycle.migrating.filling import Filling
+from vaultlayer.lifecycle.migrating.stages import VERIFIED
 from vaultlayer.lifecycle.models import bare
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from vaultlayer.lifecycle.migrating.filling import Change
+    from vaultlayer.lifecycle.migrating.move import Move
 
 _NONCE = slice(19, 31)  # of an envelope
 
@@ -92,3 +94,14 @@ class Restoring(Filling):
                 self.compared.differ += sum(new is not None for new in news)
                 changed.append((tuple(pk), tuple(old), tuple(news)))
         return changed
+
+
+def restore(move: Move) -> None:
+    """Make the plaintext of a step's fields what is sealed, prove it, and have it read again."""
+    for field in move.fields:
+        grant = move.access.confirm(move.access.grant(field, "export"))
+        if grant.masked:  # a mask must not take the value's place
+            raise move.access.refused(field, "export", "masked")
+    move.compare(Restoring, "opening", write=True)
+    if move.prove(Restoring, "values whose plaintext isn't what is sealed"):
+        move.set(VERIFIED, "plaintext is read again")

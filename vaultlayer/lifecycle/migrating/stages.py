@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys import tables
 from vaultlayer.ledgers import migration
+from vaultlayer.lifecycle.models import bare
 from vaultlayer.orm.field import MIGRATING
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Stages:
         is_sqlite = connection.dialect.name == "sqlite"
         with self._vault.key_connection(connection) as keys_on:
             if is_sqlite:  # the one write lock, so that the stage stays until the commit
-                connection.execute(sa.delete(tables.kek).where(sa.false()))
+                connection.execute(sa.delete(bare(some[0].column.table)).where(sa.false()))
             self._note(self._read(keys_on))
         written = _READ | {CONTRACTING} if is_sqlite else _READ
         return {field for field in some if self._known.get(field.label, EXPANDED) in written}
