@@ -62,6 +62,7 @@ def run(tmp_path, policies, monkeypatch, capsys):
             "CREATE TABLE member (id INTEGER PRIMARY KEY, email TEXT NOT NULL);"
             "INSERT INTO member (email) VALUES ('ada@example.com'), ('bob@example.com');"
         )
+        database.execute("PRAGMA journal_mode = WAL")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("VAULTLAYER_PASSPHRASE", "correct horse")
@@ -119,3 +120,17 @@ def test_the_way_by_commands(run, tmp_path):
     with closing(sqlite3.connect(tmp_path / "app.db")) as database:
         emails = [email for (email,) in database.execute("SELECT email FROM member ORDER BY id")]
     assert emails == ["ada@example.com", "late@example.com"]
+
+
+def test_several_workers_share_a_table_out(run, tmp_path):
+    """Two processes seal what one would, each row once; the proof is of all of them."""
+    with closing(sqlite3.connect(tmp_path / "app.db")) as database:
+        rows = [(f"n{n}@example.com",) for n in range(98)]
+        database.executemany("INSERT INTO member (email) VALUES (?)", rows)
+        database.commit()
+    assert run("migrate", "expand").returncode == 0
+    told = run("backfill", "--workers", "2")
+    assert told.stdout == "Proof: 0 of 100 values whose sealed form isn't the plaintext.\n"
+    with closing(sqlite3.connect(tmp_path / "app.db")) as database:
+        query = "SELECT count(*), count(DISTINCT subject) FROM vaultlayer_subject_key"
+        assert database.execute(query).fetchall() == [(100, 100)]

@@ -280,5 +280,3 @@ def test_two_hundred_kills(request, make_shop, database, capsys):
     told = campaign(shop, 200, seed=20261124)
     with capsys.disabled():
         sys.stdout.write(f"\n{database}: {dict(sorted(told.items()))}\n")
-
-

@@ -32,6 +32,7 @@ FieldsArgument = Annotated[
     typer.Argument(metavar="FIELD…", help="As table.attribute; else all that are declared."),
 ]
 RateOption = Annotated[float | None, typer.Option(min=1, help="At most so many rows a second.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="So many processes.")]
 
 
 def backfill(
@@ -39,6 +40,7 @@ def backfill(
     config: ConfigOption = None,
     models: ModelsOption = None,
     rate: RateOption = None,
+    workers: WorkersOption = 1,
     by: AsOption = "",
     role: RoleOption = "privacy_officer",
     purpose: PurposeOption = "legal_obligation",
@@ -52,7 +54,7 @@ def backfill(
     """
     with acting(config, models, by, role, purpose, reason) as vault, bar() as progress:
         report = vault.migrations.backfill(
-            *(fields or ()), rate=rate, dry_run=dry_run, progress=progress
+            *(fields or ()), rate=rate, workers=workers, dry_run=dry_run, progress=progress
         )
     end(report, json_)
 

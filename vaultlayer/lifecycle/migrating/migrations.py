@@ -8,7 +8,6 @@ that are declared with ``migrating_from=``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vaultlayer.lifecycle.job import Proof
@@ -25,29 +24,20 @@ from vaultlayer.lifecycle.migrating.stages import (
     SWITCHED,
     VERIFIED,
     Stages,
+    Status,
 )
+from vaultlayer.lifecycle.migrating.working import spread
 from vaultlayer.lifecycle.models import declared
 from vaultlayer.lifecycle.storage import refuse_unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date
 
     from vaultlayer.lifecycle.job import Report
 
     Progress = Callable[[str, int], None]
 
 _DIFFER = "values whose sealed form isn't the plaintext"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How far one field has come; its plaintext may be read ``until`` then."""
-
-    field: str
-    plaintext: str
-    stage: str
-    until: date
 
 
 class Migrations(Stages):
@@ -100,12 +90,13 @@ class Migrations(Stages):
         return move.report
 
     def backfill(
-        self, *fields: Any, rate: float | None = None, dry_run: bool = False,
+        self, *fields: Any, rate: float | None = None, workers: int = 1, dry_run: bool = False,
         progress: Progress | None = None,
     ) -> Report:  # fmt: skip
         """Seal every row whose sealed value isn't its plaintext, and prove that none is left.
 
         :param rate: at most so many rows a second.
+        :param workers: so many processes, for tables with a numeric primary key.
         """
         move = Move(
             self._vault, fields, "backfill", dry_run=dry_run, progress=progress, rate=rate
@@ -118,7 +109,10 @@ class Migrations(Stages):
                 found = move.compare(Filling, "looking at", write=False)
                 move.report.steps.append(f"would seal {found.differ} of {found.values} value(s)")
                 return move.report
-            move.compare(Filling, "sealing", write=True)
+            if workers > 1:
+                spread(move, workers, "sealing")
+            else:
+                move.compare(Filling, "sealing", write=True)
             if move.prove(Filling, _DIFFER):
                 move.set(BACKFILLED, "")
         return move.report

@@ -47,7 +47,7 @@ class Move(Job):
         known = declared(vault.known_models())
         self.parts = list(_parts(known, wanted))
         self.fields = [field for _, _, fields in self.parts for field in fields]
-        self._rate, self._expanded, self._named = rate, expanded, bool(wanted)
+        self.rate, self._expanded, self._named = rate, expanded, bool(wanted)
         super().__init__(vault, access, Report(what, dry_run), wait=wait, progress=progress)
 
     def _known(self) -> list[Entity]:
@@ -94,11 +94,17 @@ class Move(Job):
         self.record(stage, told)
 
     def compare(
-        self, made: type[Filling], told: str, *, write: bool, bounds: Bounds = (None, None)
+        self,
+        made: type[Filling],
+        told: str,
+        *,
+        write: bool,
+        parts: Sequence[Part] | None = None,
+        bounds: Bounds = (None, None),
     ) -> Compared:
         """Pass over all rows, when writing until a pass finds nothing more; what it found."""
         found = Compared()
-        for part in self.parts:
+        for part in self.parts if parts is None else parts:
             for number in range(MOST_PASSES if write else 1):
                 if number > 1:
                     time.sleep(_PAUSE)
@@ -135,8 +141,8 @@ class Move(Job):
         for chunk in filling.rewriting(self.engine).run(write=write):
             rows += chunk.rows
             self.tell(told, chunk.rows)
-            if self._rate and write:
-                time.sleep(max(0.0, began + rows / self._rate - time.monotonic()))
+            if self.rate and write:
+                time.sleep(max(0.0, began + rows / self.rate - time.monotonic()))
         if write:
             filling.empty(self.engine)
 

@@ -12,6 +12,7 @@ What has no row is ``expanded``: plaintext is read, and both are written.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from vaultlayer.orm.field import MIGRATING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import date
 
     from sqlalchemy import Connection
 
@@ -36,6 +38,16 @@ STAGES = (EXPANDED, BACKFILLED, VERIFIED, SWITCHED, CONTRACTING, CONTRACTED)
 _FIRST = frozenset({EXPANDED, BACKFILLED, VERIFIED})
 _READ = _FIRST | {SWITCHED}
 _M = migration.c
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far one field has come; its plaintext may be read ``until`` then."""
+
+    field: str
+    plaintext: str
+    stage: str
+    until: date
 
 
 class Stages:
