@@ -1,4 +1,4 @@
-"""Sealing four plaintext columns beside a raw UPDATE of as many random bytes; one or two workers."""
+"""Sealing four plaintext columns beside a raw UPDATE of random bytes; one or two workers."""
 
 from __future__ import annotations
 
