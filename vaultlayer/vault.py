@@ -99,10 +99,7 @@ class Vault:
 
     @classmethod
     def ephemeral(cls, *, policies: str | os.PathLike[str]) -> Vault:
-        """A vault for tests: provider key in memory, journal and log in a private folder.
-
-        The folder goes when the vault is collected or the process ends.
-        """
+        """A vault for tests: its key in memory, its log in a folder that goes with the process."""
         folder = Path(tempfile.mkdtemp(prefix="vaultlayer-"))
         settings = Settings(
             folder=folder,

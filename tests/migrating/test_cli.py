@@ -93,8 +93,10 @@ def test_the_way_by_commands(run, tmp_path):
     assert run("migrate", "expand").returncode == 0
     told = run("migrate", "status")
     assert told.stdout == "member.email: expanded; plaintext in email, until 2999-01-01\n"
-    assert run("backfill", "--dry-run").stdout == "would seal 2 of 2 value(s)\n"
+    told = run("backfill", "--dry-run")
+    assert told.stdout == "would seal 2 of 2 value(s)\n", told
     told = run("backfill", "member.email", "--rate", "1000")
+    assert told.returncode == 0, told
     assert told.stdout == "Proof: 0 of 2 values whose sealed form isn't the plaintext.\n"
     assert run("migrate", "switch").returncode == 2
     assert run("migrate", "verify").returncode == 0

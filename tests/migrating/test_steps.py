@@ -153,6 +153,7 @@ def test_a_dry_run_writes_nothing(shop):
     shop.steps("expand")
     assert shop.step("backfill", dry_run=True).steps == ["would seal 4 of 4 value(s)"]
     assert shop.sql("SELECT count(*) FROM buyer WHERE email_sealed IS NOT NULL") == [(0,)]
+    assert shop.sql("SELECT count(*) FROM vaultlayer_subject_key") == [(0,)]
     shop.steps("backfill", "verify", "switch")
     told = shop.step("contract", dry_run=True).steps
     assert told == ["would drop bill.address, buyer.born, buyer.email, buyer.name"]

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from vaultlayer.crypto.envelope import NONCE_BYTES
 from vaultlayer.lifecycle.models import bare
-from vaultlayer.lifecycle.rewrite import Rewriting, _unnested
+from vaultlayer.lifecycle.rewrite import CHUNK, Rewriting, _after, _unnested
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -26,6 +26,26 @@ class Comparing(Rewriting):
     envelopes and then the plaintext: each must be there still, NULL as NULL."""
 
     plain: Sequence[Any] = ()
+    makes_keys: bool = False
+
+    def _changes(self) -> Iterator[tuple[int, list[tuple[tuple[Any, ...], ...]]]]:
+        """As for any rewriting; where keys are made too, in a transaction that writes."""
+        if not self.makes_keys:
+            yield from Rewriting._changes(self)
+            return
+        last: tuple[Any, ...] | None = None
+        ordered = self.query.order_by(*self.keys).limit(CHUNK)
+        while True:
+            with self.engine.begin() as connection:
+                if connection.dialect.name == "sqlite":  # the one writer, before it looks
+                    connection.execute(sa.delete(bare(self.table)).where(sa.false()))
+                rows = connection.execute(_after(ordered, self.keys, last)).all()
+                changes = self.change(connection, rows) if rows else []
+            if rows:
+                last = tuple(rows[-1][: len(self.keys)])
+                yield len(rows), changes
+            if len(rows) < CHUNK:
+                return
 
     def _statement(
         self, connection: Connection, changes: list[tuple[tuple[Any, ...], ...]]

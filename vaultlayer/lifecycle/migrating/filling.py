@@ -57,9 +57,10 @@ class Filling:
 
     def __init__(
         self, access: Access, entity: Entity, table: Table, fields: Sequence[Field],
-        bounds: Bounds = (None, None),
+        bounds: Bounds = (None, None), writes: bool = True,
     ) -> None:  # fmt: skip
         self.compared = Compared()
+        self._writes = writes
         self._access, self._vault = access, access.vault
         self._entity, self._table, self._fields = entity, table, fields
         self._hollow: list[tuple[Any, ...]] = []  # rows whose plaintext went, and whose sealed not
@@ -94,11 +95,11 @@ class Filling:
             engine, table, self._query, self._keys, [field.column for field in self._fields],
             [table.c[index.key] for index in self._indexes], self.changes,
             self._reindexing.beside if any(each.kind.many for each in self._indexes) else None,
-            [table.c[field.twin_key] for field in self._fields],
+            [table.c[field.twin_key] for field in self._fields], self._writes,
         )  # fmt: skip
 
     def changes(self, connection: Connection, rows: Sequence[Any]) -> list[Change]:
-        """What is to be sealed of these rows (see ``Rewriting``)."""
+        """What is to be sealed of these rows (see ``Rewriting``); when only looking, nothing."""
         pks, places, sealed, plain, terms = ([row[cut] for row in rows] for cut in self._cuts)
         width = len(self._placing.names)
         placed = [self._placing.place(each[:width]) for each in places]
@@ -108,6 +109,9 @@ class Filling:
                 self._differing(keys, place, *each)
                 for place, *each in zip(placed, sealed, plain, strict=True)
             ]
+            if not self._writes:
+                self._note(keys, ())
+                return []
             self._reindexing.look(connection, terms)
             regions = [each[width] if self._entity.region_key else None for each in places]
             active = self._active(keys_on, placed, wanted, regions)

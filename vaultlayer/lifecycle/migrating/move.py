@@ -108,7 +108,7 @@ class Move(Job):
             for number in range(MOST_PASSES if write else 1):
                 if number > 1:
                     time.sleep(_PAUSE)
-                filling = made(self.access, *part, bounds)
+                filling = made(self.access, *part, bounds, write)
                 self._pass(filling, f"{told} {part[1].name}", write)
                 if not filling.compared.differ:
                     break

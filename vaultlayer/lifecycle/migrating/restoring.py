@@ -93,7 +93,7 @@ class Restoring(Filling):
             if any(new is not None for new in news):
                 self.compared.differ += sum(new is not None for new in news)
                 changed.append((tuple(pk), tuple(old), tuple(news)))
-        return changed
+        return changed if self._writes else []
 
 
 def restore(move: Move) -> None:
