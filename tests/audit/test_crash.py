@@ -16,7 +16,7 @@ from vaultlayer.audit.recover import recover
 from vaultlayer.audit.segment import Segment
 from vaultlayer.audit.verify import verify
 
-ROUNDS = int(os.environ.get("VAULTLAYER_KILL_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("VAULTLAYER_KILL_ROUNDS", "20"))
 READERS = 2
 
 

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from vaultlayer.audit.recover import recover
+from vaultlayer.audit.log import Log
+from vaultlayer.audit.recover import recover, recoverable
 from vaultlayer.audit.slots import texts
 from vaultlayer.audit.verify import verify
 from vaultlayer.errors import AuditUnavailable
@@ -157,3 +158,21 @@ def test_an_unreadable_directory_is_an_error(tmp_path):
     (tmp_path / "log").write_text("a file where the folder should be")
     with pytest.raises(AuditUnavailable):
         recover(tmp_path)
+
+
+def test_shards_that_were_sealed_are_not_looked_at_again(signed, refs, monkeypatch):
+    """However many processes there have been, the next start costs what the last one left."""
+    for _ in range(3):
+        signed.read(refs(1))
+        signed.close()
+        signed.open()
+    signed.read(refs(2))
+    signed.signed()
+    left = signed.log.shard
+    signed.crash()
+    looked, real = [], Log.resume
+    monkeypatch.setattr(Log, "resume", lambda *given: looked.append(given[1]) or real(*given))
+    assert recoverable(signed.directory)[0].shard == left
+    assert [one.shard for one in recover(signed.directory)] == looked == [left]
+    signed.open()
+    assert signed.verify().findings == []

@@ -143,9 +143,8 @@ def test_a_person_who_never_had_a_key_gets_none(any_shop):
             session.flush()
 
 
-def test_erasing_again_is_harmless(any_shop):
+def test_erasing_again_is_harmless(shop):
     """The second receipt says that there was nothing left; the tombstone is the first one's."""
-    shop = any_shop
     ids = shop.populate("ada")
     first = shop.erase(ids["ada"])
     again = shop.erase(ids["ada"])

@@ -326,9 +326,9 @@ def _opens(shop, file, words):
 
 
 def test_a_backup_killed_at_any_step_leaves_no_half_of_it(made):
-    """kill -9 between all its steps: files whole or absent, the recorded key's shares on disk."""
-    kills = [killed_at(made, number, number) for number in (4, 8, 10, 12, 13)]
-    assert sum(kills) >= 4
+    """kill -9 between its steps (soak: all): whole or no files, the key has its shares."""
+    kills = [killed_at(made, number, number) for number in (4, 10, 13)]
+    assert sum(kills) >= 2
 
 
 @pytest.mark.soak

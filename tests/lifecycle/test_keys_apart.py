@@ -53,7 +53,7 @@ def test_killed_at_any_step(apart):
     before_bob, ends, code, number = apart.read(bob), set(), -1, 1
     step = 0
     while code:
-        step += 1 + step // 4  # every early one, fewer late ones
+        step += 1 + step // 2  # every early one, fewer late ones
         number += 1
         ada = apart.populate(f"ada{step}", bills=1)[f"ada{step}"]
         before = apart.read(ada)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import product
 
 import pytest
 from sqlalchemy import select, text
@@ -17,6 +18,7 @@ from vaultlayer.lifecycle.lease import alone, quiet
 from vaultlayer.lifecycle.rewrite import giving_way
 
 WHAT = ("provider", "kek", "subject", "index")
+EVERYWHERE = [*product(("sqlite", "postgres"), WHAT), ("mariadb", "subject")]
 
 
 def rotate(shop, what, **options):
@@ -30,7 +32,7 @@ def found(shop, name):
         return len(session.scalars(query).all())
 
 
-@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize(("any_shop", "what"), EVERYWHERE, indirect=["any_shop"])
 def test_all_of_it_opens_and_is_found_afterwards(any_shop, what):
     """In this process and in another; the report proves that nothing is left, and so is the log."""
     shop = any_shop
@@ -69,9 +71,8 @@ def test_a_new_generation_is_what_everything_is_under(any_shop):
     assert {name: shop.read(ids[name]) for name in ids} == before
 
 
-def test_one_persons_key_alone(any_shop):
+def test_one_persons_key_alone(shop):
     """Only Ada's values change; her log_ref, by which the log knows her, stays."""
-    shop = any_shop
     ids = shop.populate("ada", "bob")
     refs = log_refs(shop)
     before = dict(shop.sql("SELECT id, name FROM person"))
@@ -176,9 +177,8 @@ def half_way(shop, stage):
     assert live[-1] == (stage,)
 
 
-def test_a_dry_run_changes_nothing(any_shop):
+def test_a_dry_run_changes_nothing(shop):
     """Not a byte of any table, and no step in the log."""
-    shop = any_shop
     shop.populate("ada")
     shop.read(next(iter(shop.populate("bob").values())))
     dump = all_tables(shop)

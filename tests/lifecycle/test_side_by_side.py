@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from itertools import product
 
 import pytest
 from sqlalchemy import create_engine, select
@@ -15,6 +16,7 @@ from vaultlayer.errors import KeyUnavailable
 from vaultlayer.lifecycle.job import Job
 
 WHAT = ("provider", "kek", "subject", "index")
+EVERYWHERE = [*product(("sqlite", "postgres"), WHAT), ("mariadb", "subject")]
 
 
 class Elsewhere:
@@ -50,7 +52,7 @@ class Elsewhere:
         self.engine.dispose()
 
 
-@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize(("any_shop", "what"), EVERYWHERE, indirect=["any_shop"])
 def test_a_process_that_has_not_heard_yet(any_shop, monkeypatch, what):
     """At each pause of an exchange, before and after the wait for caches, somebody with the older
     view of the keys writes and searches; so does one with the newest. Each finds all."""

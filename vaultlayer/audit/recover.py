@@ -13,6 +13,7 @@ from vaultlayer.audit.check import is_locked
 from vaultlayer.audit.definitions import Definitions, read_definitions
 from vaultlayer.audit.files import folder, lines_backwards, unavailable
 from vaultlayer.audit.log import Log
+from vaultlayer.audit.registry import read_registry, state_of
 from vaultlayer.audit.shard import torn_tail
 from vaultlayer.audit.slots import SLOT, events_of, refs_by_spec, texts
 
@@ -57,7 +58,9 @@ def recoverable(directory: Path) -> list[Recovered]:
 
 
 def _each_shard(directory: Path, look: Callable[[Path, str], Recovered | None]) -> list[Recovered]:
-    shards = {path.stem for path in (directory / "log").glob("*.jsonl")}
+    state = state_of(read_registry(directory))
+    sealed = {name for name, record in state.items() if record["event"] == "sealed"}
+    shards = {path.stem for path in (directory / "log").glob("*.jsonl")} - sealed
     shards |= {_shard_and_segment(path)[0] for path in (directory / "journal").glob("*.*")}
     try:
         finished = [look(directory, shard) for shard in sorted(shards)]
