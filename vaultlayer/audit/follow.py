@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from vaultlayer.audit.files import File, lines_backwards, persist
-from vaultlayer.audit.heads import conflict, place_of
+from vaultlayer.audit.heads import Conflict, conflict, place_of
 from vaultlayer.audit.merkle import leaf_hash
 from vaultlayer.audit.registry import origin_of, read_registry, registry_path, state_of
 from vaultlayer.audit.shard import GENESIS
@@ -121,7 +121,7 @@ def check_heads(directory: Path, heads: Heads) -> None:
 
 
 def seal_dead(
-    registry: Registry, rows: dict[str, Head], known: Follower | None = None, own: str = ""
+    registry: Registry, heads: Heads, known: Follower | None = None, own: str = ""
 ) -> None:
     """Sign to their ends all shards that have ended and weren't sealed, and register that.
 
@@ -134,25 +134,36 @@ def seal_dead(
             continue
         if path.stem not in {own, *state} and tells_something(path):
             continue  # planted, it may be: ``verify`` says so
-        if known is not None and known.path == path:
-            follower = known
-        else:
-            follower = Follower(path, keep=True)
-            follower.head = rows.get(f"{registry.origin}/{path.stem}")
-        marks = [follower.head.size] if follower.head else []
-        roots = follower.advance(path.stat().st_size, marks)
-        if follower.head and roots.get(follower.head.size) != follower.head.root:
-            raise conflict(follower.head.origin)
         persist(path)
-        follower.publish(publisher)
-        ended.append(follower)
+        if known is not None and known.path == path:
+            known.advance(path.stat().st_size)
+            known.publish(publisher)
+            ended.append(known)
+            continue
+        try:
+            ended.append(_signed_to_its_end(path, publisher, heads))
+        except Conflict:  # its process, about to end, may have signed it in between: once at most
+            ended.append(_signed_to_its_end(path, publisher, heads))
     if ended:
         sealed = [
             {**stand(one, "sealed"), **({} if one.name in {own, *state} else {"found": True})}
             for one in ended
         ]
         drop = [one.head.origin for one in ended if one.head]
-        registry.append(sealed, rows.get(registry.origin), drop)
+        stored = stored_heads(heads, publisher.directory, registry.origin)
+        registry.append(sealed, stored.get(registry.origin), drop)
+
+
+def _signed_to_its_end(path: Path, publisher: Publisher, heads: Heads) -> Follower:
+    follower = Follower(path, keep=True)
+    stored = stored_heads(heads, publisher.directory, publisher.origin)
+    follower.head = stored.get(f"{publisher.origin}/{path.stem}")
+    marks = [follower.head.size] if follower.head else []
+    roots = follower.advance(path.stat().st_size, marks)
+    if follower.head and roots.get(follower.head.size) != follower.head.root:
+        raise conflict(follower.head.origin)
+    follower.publish(publisher)
+    return follower
 
 
 def tells_something(path: Path) -> bool:

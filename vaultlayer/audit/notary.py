@@ -226,7 +226,7 @@ class Notary:
 
     def _settle(self) -> None:
         with self._registry() as registry:
-            seal_dead(registry, self._rows(registry), self._follower, self._own)
+            seal_dead(registry, self.heads, self._follower, self._own)
 
     @contextmanager
     def _registry(self) -> Iterator[Registry]:
