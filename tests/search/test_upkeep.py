@@ -7,11 +7,12 @@ import time
 from datetime import date
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from vaultlayer import UnsupportedQuery
+from vaultlayer import PersonalData, Principal, UnsupportedQuery, Vault, Words, personal
 from vaultlayer.keys import states, tables
 from vaultlayer.lifecycle import rotate_lower
 from vaultlayer.lifecycle.job import Job
@@ -333,6 +334,46 @@ def test_an_index_that_is_turned_off_leaves_no_terms(world, monkeypatch):
         assert world.vault.keys.reseal().ok
     assert world.sql(mine, n=words.number) == [(0,)]
     assert world.terms() == before - count
+
+
+@pytest.mark.parametrize("deed", ["erase", "reseal"])
+def test_the_last_index_of_words_turned_off(sqlite_engine, bundle, deed):
+    """No class names the shared table any more; what lies in it is found all the same."""
+
+    def thing(search):
+        class Base(DeclarativeBase):
+            pass
+
+        class Thing(PersonalData, Base):
+            __tablename__ = "thing"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            word: Mapped[str] = personal("content.text", str, search=search)
+
+        return Thing
+
+    before, after = thing(Words()), thing(None)
+    before.metadata.create_all(sqlite_engine)
+    officer = Principal("olga", roles=["privacy_officer"])
+    with Vault.ephemeral(policies=bundle) as vault, Session(sqlite_engine) as session:
+        vault.attach(sqlite_engine)
+        vault.attach(session)
+        vault.create_tables(sqlite_engine)
+        with vault.access(Principal("app", roles=["service"]), purpose="provide_service"):
+            person = before(word="one two")
+            session.add(person)
+            session.commit()
+            subject = person.subject_id
+        session.close()
+        count = text("SELECT count(*) FROM vaultlayer_term")
+        assert session.scalar(count) == 2
+        session.close()
+        vault.models = (after,)
+        with vault.access(officer, purpose="legal_obligation"):
+            if deed == "erase":
+                assert vault.subjects.erase(subject, reason="article 17").terms == 2
+            else:
+                assert vault.keys.reseal().ok
+        assert session.scalar(count) == 0
 
 
 def field(world, name):

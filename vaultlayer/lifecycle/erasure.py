@@ -96,7 +96,7 @@ def erase(
             taken = _empty(connection, known, subject_id, access.tenant, markers[-1])
             owners = {erasure.tenant for erasure in erasures}
             values, terms = sum(held.values for held in taken), sum(held.terms for held in taken)
-            for shared in shared_tables(known):
+            for shared in shared_tables(known, connection):
                 terms += forget_people(connection, shared, subject, owners)
             horizon = datetime.fromtimestamp(at, UTC) + timedelta(vault.settings.horizon_days)
             access.record(

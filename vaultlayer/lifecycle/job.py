@@ -177,7 +177,9 @@ class Job:
         """All terms are made as is declared now, which is recorded; what is left over goes."""
         fields = {field for entity in self.entities for field in entity.fields.values()}
         indexes = [index for field in fields for index in field.indexes]
-        purge(self.engine, indexes, shared_tables(self.entities))
+        with self.engine.connect() as connection:
+            tables = shared_tables(self.entities, connection)
+        purge(self.engine, indexes, tables)
         with self.keys() as connection:
             record_again(connection, indexes)
         self.vault.indexes.forget()

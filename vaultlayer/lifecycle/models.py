@@ -15,7 +15,8 @@ from vaultlayer.orm.entity import SUBJECT_KEY, entity_of
 from vaultlayer.orm.field import entity_name
 from vaultlayer.orm.twin import TwinType
 from vaultlayer.orm.types import BlindIndexType, PersonalType
-from vaultlayer.search.terms import table_of
+from vaultlayer.search.terms import NAME as TERMS
+from vaultlayer.search.terms import table_of, terms_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -115,11 +116,16 @@ def fields_by_table(known: Iterable[Entity]) -> Iterator[tuple[Entity, Table, li
             yield entity, table, [field for field in fresh if field.column.table is table]
 
 
-def shared_tables(known: Iterable[Entity]) -> list[Table]:
-    """The tables of terms that lie beside some entities."""
+def shared_tables(known: Iterable[Entity], connection: Connection) -> list[Table]:
+    """The tables of terms beside some entities, also where no index is declared for it any more."""
     fields = [field for entity in known for field in entity.fields.values()]
     indexes = [index for field in fields for index in field.indexes if index.kind.many]
-    return list(dict.fromkeys(map(table_of, indexes)))
+    found = dict.fromkeys(map(table_of, indexes))
+    named = {table.metadata for table in found}
+    for metadata in {field.column.table.metadata for field in fields} - named:
+        if inspect(connection).has_table(TERMS, schema=metadata.schema):
+            found[terms_table(sa.MetaData(schema=metadata.schema))] = None
+    return list(found)
 
 
 def bare(table: Table) -> Any:

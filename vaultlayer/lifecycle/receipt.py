@@ -55,7 +55,7 @@ def certify(vault: Vault, access: Access, receipt: Receipt) -> Receipt:
             held = holding.held(connection, marker)
             if held.values or held.terms:
                 left.append(f"{held.table}: {held.values} values, {held.terms} terms")
-        for shared in shared_tables(known):
+        for shared in shared_tables(known, connection):
             whose = (shared.c.subject == subject, shared.c.tenant.in_(receipt.tenants))
             found = connection.scalar(select(func.count()).select_from(shared).where(*whose))
             if found:
