@@ -96,7 +96,7 @@ def give_subjects(engine: Engine, column: Column[Any], tell: Callable[[int], Non
 
 def create_terms(connection: Connection, entities: Sequence[Entity]) -> None:
     """The shared tables of terms that these entities' indexes use."""
-    for table in shared_tables(entities):
+    for table in shared_tables(entities, connection):
         table.create(connection, checkfirst=True)
 
 
