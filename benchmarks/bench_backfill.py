@@ -122,6 +122,8 @@ class _Adopted:
                 sa.text(f"SELECT id, {names} FROM vaultlayer_adopted ORDER BY id")
             ).all()
         self.one()  # makes the keys
+        with self.engine.begin() as connection:
+            connection.execute(sa.text("ANALYZE vaultlayer_subject_key"))
         for start in range(0, len(found), CHUNK):
             some = found[start : start + CHUNK]
             chunk: dict[str, list[Any]] = {"id": [row[0] for row in some]}

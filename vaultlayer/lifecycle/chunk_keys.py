@@ -64,8 +64,12 @@ def fetch(
     values: Sequence[Sequence[Any]],
     *,
     every: bool,
+    sealing: bool = False,
 ) -> ChunkKeys:
-    """``every``: unwrap the keys of all these values; else only what resealing them takes."""
+    """``every``: unwrap the keys of all these values; else only what resealing them takes.
+
+    ``sealing``: and everybody's active key.
+    """
     by_tenant: dict[str, set[bytes]] = defaultdict(set)
     for tenant, subject, _, _ in placed:
         by_tenant[tenant].add(subject)
@@ -86,7 +90,7 @@ def fetch(
     for row in rows:
         state, _, _, key_id, _, subject, _ = row
         is_active = state == states.ACTIVE
-        if (is_active and subject in stale) or (
+        if (is_active and (sealing or subject in stale)) or (
             key_id in used and (every or not is_active) and states.opens(row)
         ):
             wanted.append(row)

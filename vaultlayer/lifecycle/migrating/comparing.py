@@ -20,6 +20,19 @@ _NONCE = slice(19, 31)  # of an envelope
 _FROM = 20  # the same in SQL
 
 
+@dataclass(slots=True)
+class Compared:
+    """``values`` looked at: so many ``differ``, and so many are of rows that belong to nobody."""
+
+    values: int = 0
+    differ: int = 0
+    nobodys: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.differ + self.nobodys
+
+
 @dataclass(frozen=True, slots=True)
 class Comparing(Rewriting):
     """``plain``: the plaintext columns, in the order of ``sealed``. What a change goes by are the

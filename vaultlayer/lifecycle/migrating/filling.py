@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,13 +18,13 @@ from vaultlayer.crypto.envelope import FLAG_PADDED, FLAG_ROW, open_sealed, seal
 from vaultlayer.crypto.refusals import damaged
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.lifecycle.chunk_keys import Placing, fetch
-from vaultlayer.lifecycle.migrating.comparing import Comparing
+from vaultlayer.lifecycle.migrating.comparing import Compared, Comparing
 from vaultlayer.lifecycle.models import bare
 from vaultlayer.lifecycle.reindex import Reindexing
 from vaultlayer.write_path import fresh_nonces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection, Engine, Table
 
@@ -37,19 +36,6 @@ if TYPE_CHECKING:
 
 Change = tuple[tuple[Any, ...], ...]
 Bounds = tuple[Any, Any]  # of the first column of the primary key: from, and below; None: open
-
-
-@dataclass(slots=True)
-class Compared:
-    """``values`` looked at: so many ``differ``, and so many are of rows that belong to nobody."""
-
-    values: int = 0
-    differ: int = 0
-    nobodys: int = 0
-
-    @property
-    def left(self) -> int:
-        return self.differ + self.nobodys
 
 
 class Filling:
@@ -64,7 +50,8 @@ class Filling:
         self._access, self._vault = access, access.vault
         self._entity, self._table, self._fields = entity, table, fields
         self._hollow: list[tuple[Any, ...]] = []  # rows whose plaintext went, and whose sealed not
-        self._heads: dict[tuple[str, Field], bytes] = {}
+        self._heads: dict[str, list[bytes]] = {}
+        self._encoders = [field.codec.encode for field in fields]
         self._placing = Placing(entity)
         self._indexes = [index for field in fields for index in field.indexes]
         self._reindexing = Reindexing(self._vault, self._indexes)
@@ -104,7 +91,9 @@ class Filling:
         width = len(self._placing.names)
         placed = [self._placing.place(each[:width]) for each in places]
         with self._vault.key_connection(connection) as keys_on:
-            keys = fetch(self._vault.keys, keys_on, placed, sealed, every=True)
+            keys = fetch(
+                self._vault.keys, keys_on, placed, sealed, every=True, sealing=self._writes
+            )
             wanted = [
                 self._differing(keys, place, *each)
                 for place, *each in zip(placed, sealed, plain, strict=True)
@@ -114,8 +103,9 @@ class Filling:
                 return []
             self._reindexing.look(connection, terms)
             regions = [each[width] if self._entity.region_key else None for each in places]
-            active = self._active(keys_on, placed, wanted, regions)
+            active = self._active(keys_on, keys, placed, wanted, regions)
             self._note(keys, active.values())
+            nonces = fresh_nonces(sum(map(len, wanted)))
             changed: list[Change] = []
             for pk, place, old, now, term, new in zip(
                 pks, placed, sealed, plain, terms, wanted, strict=True
@@ -124,8 +114,9 @@ class Filling:
                     self._hollow.append(tuple(pk))
                 given = {n: data for n, data in new.items() if data is not None}
                 if given:
-                    news = self._sealed(active[place[:2]], place, given)
-                    news += self._indexed(keys_on, place, term, given)
+                    news = self._sealed(active[place[:2]], place, given, nonces)
+                    if self._indexes:
+                        news += self._indexed(keys_on, place, term, given)
                     was = [None if value is None else value.value for value in now]
                     changed.append((tuple(pk), (*old, *was), news))
         return changed
@@ -154,12 +145,12 @@ class Filling:
         if (place[0], place[1]) in keys.gone:
             return {}  # erased: there is nothing to be sealed
         found: dict[int, bytes | None] = {}
-        for n, (field, old, now) in enumerate(zip(self._fields, sealed, plain, strict=True)):
-            data = None if now is None else field.codec.encode(now.value)
+        for n, (encode, old, now) in enumerate(zip(self._encoders, sealed, plain, strict=True)):
+            data = None if now is None else encode(now.value)
             self.compared.values += data is not None
             if data is None and old is None:
                 continue
-            if data is None or old is None or not self._equal(keys, place, field, old, data):
+            if data is None or old is None or not self._equal(keys, place, n, old, data):
                 if data is not None and not place[1] and self._entity.subject_key is not None:
                     self.compared.nobodys += 1
                     continue
@@ -168,37 +159,44 @@ class Filling:
         return found
 
     def _equal(
-        self, keys: ChunkKeys, place: Place, field: Field, sealed: bytes, data: bytes
+        self, keys: ChunkKeys, place: Place, n: int, sealed: bytes, data: bytes
     ) -> bool:
         with suppress(VaultLayerError):  # what doesn't open is sealed again
-            opened = self._opened(keys, place, field, sealed)
-            same = field.codec.decode
+            opened = self._opened(keys, place, n, sealed)
+            same = self._fields[n].codec.decode
             return opened == data or same(opened) == same(data)  # 1.5 and 1.50
         return False
 
-    def _opened(self, keys: ChunkKeys, place: Place, field: Field, sealed: bytes) -> bytes:
+    def _opened(self, keys: ChunkKeys, place: Place, n: int, sealed: bytes) -> bytes:
         key = keys.opened.get(sealed[3:19])
         if key is None:
             raise damaged()
-        bound = self._bound(place, field, bool(sealed[2] & FLAG_ROW))
-        return open_sealed(key.cipher, bound, sealed)
+        tenant, _, subject, row = place
+        bound = subject + row if sealed[2] & FLAG_ROW else subject
+        return open_sealed(key.cipher, self._heads_of(tenant)[n] + bound, sealed)
 
     def _active(
-        self, connection: Connection, placed: Sequence[Place], wanted: Sequence[Any],
-        regions: Sequence[str | None],
+        self, connection: Connection, keys: ChunkKeys, placed: Sequence[Place],
+        wanted: Sequence[Any], regions: Sequence[str | None],
     ) -> dict[tuple[str, bytes], SubjectKey]:  # fmt: skip
-        """The keys to seal with, made for people who have none."""
+        """The keys to seal with, made for people who have none.
+
+        They aren't held until the rows are written: whoever is erased meanwhile has no plaintext
+        any more, and so the row isn't written.
+        """
+        found: dict[tuple[str, bytes], SubjectKey] = {}
         groups: dict[tuple[str, str | None], set[bytes]] = defaultdict(set)
         for (tenant, subject, *_), new, region in zip(placed, wanted, regions, strict=True):
             if new:
-                groups[tenant, region].add(subject)
-        return {
-            (tenant, subject): key
-            for (tenant, region), people in groups.items()
-            for subject, key in self._vault.keys.active(
-                connection, tenant, people, region=region
-            ).items()
-        }
+                key_id = keys.active.get((tenant, subject))
+                if key_id is None:
+                    groups[tenant, region].add(subject)
+                else:
+                    found[tenant, subject] = keys.opened[key_id]
+        for (tenant, region), people in groups.items():
+            made = self._vault.keys.active(connection, tenant, people, region=region)
+            found.update({(tenant, subject): key for subject, key in made.items()})
+        return found
 
     def _note(self, keys: ChunkKeys, active: Iterable[SubjectKey]) -> None:
         """Journal whose values are opened and sealed, before any is."""
@@ -207,14 +205,15 @@ class Filling:
             self._access.journal.append_many(prefix, list(refs))
 
     def _sealed(
-        self, key: SubjectKey, place: Place, given: dict[int, bytes]
+        self, key: SubjectKey, place: Place, given: dict[int, bytes], nonces: Iterator[bytes]
     ) -> tuple[bytes | None, ...]:
+        tenant, _, subject, row = place
+        bound, row_flag = subject + row, FLAG_ROW if row else 0
+        cipher, key_id, heads = key.cipher, key.key_id, self._heads_of(tenant)
         news: list[bytes | None] = [None] * len(self._fields)
-        for (n, data), nonce in zip(given.items(), fresh_nonces(len(given)), strict=True):
-            field, bound = self._fields[n], bool(place[3])
-            flags = (FLAG_ROW if bound else 0) | (FLAG_PADDED if field.padded else 0)
-            where = self._bound(place, field, bound)
-            news[n] = seal(key.cipher, key.key_id, where, data, flags, nonce)
+        for n, data in given.items():
+            flags = row_flag | FLAG_PADDED if self._fields[n].padded else row_flag
+            news[n] = seal(cipher, key_id, heads[n] + bound, data, flags, next(nonces))
         return tuple(news)
 
     def _indexed(
@@ -228,10 +227,12 @@ class Filling:
             for index, term in zip(self._indexes, terms, strict=True)
         )
 
-    def _bound(self, place: Place, field: Field, to_row: bool) -> bytes:
-        tenant, _, subject, row = place
-        key = tenant if field.tenanted else "", field
-        head = self._heads.get(key)
-        if head is None:
-            head = self._heads[key] = field_part(key[0], field.entity, field.name)
-        return head + subject + row if to_row else head + subject
+    def _heads_of(self, tenant: str) -> list[bytes]:
+        """How the places of a tenant's values begin, field by field."""
+        heads = self._heads.get(tenant)
+        if heads is None:
+            heads = self._heads[tenant] = [
+                field_part(tenant if field.tenanted else "", field.entity, field.name)
+                for field in self._fields
+            ]
+        return heads

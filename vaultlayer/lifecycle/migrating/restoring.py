@@ -87,7 +87,7 @@ class Restoring(Filling):
                 if value is None or place[:2] in keys.gone:
                     continue
                 self.compared.values += 1
-                opened = field.codec.decode(self._opened(keys, place, field, value))
+                opened = field.codec.decode(self._opened(keys, place, n, value))
                 if now[n] is None or now[n].value != opened:
                     news[n] = opened
             if any(new is not None for new in news):
