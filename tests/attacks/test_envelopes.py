@@ -148,3 +148,13 @@ def test_no_tenant_reads_anothers_values(shop, refused, way):
     shop.sql("UPDATE patient SET clinic = 'south'")
     with refused(IntegrityError):
         shop.read(shop.Patient, north, "name", way, tenant="south")
+
+
+def test_a_padded_field_tells_a_bucket_and_no_length(shop):
+    """Between 1 and 12 letters nothing shows; what comes back is what was written."""
+    lengths = set()
+    for number, nick in enumerate(("Z", "Zenobia", "Zenobia Quil")):
+        (pk,) = shop.add(shop.zenobia(nick=nick, email=f"{number}@canary.example"))
+        lengths.add(len(shop.stored("customer", pk, "nick")))
+        assert shop.read(shop.Customer, pk, "nick") == nick
+    assert len(lengths) == 1

@@ -247,3 +247,11 @@ def test_operators_a_sealed_column_can_not_serve_name_a_remedy(shop, refused):
             build()
     with shop.sessions() as session, shop.access(), refused(UnsupportedQuery, given=True):
         session.execute(update(customer).values(name=shop.name))
+
+
+def test_a_value_that_is_not_stored_yet_is_recorded_too(shop):
+    """Read between its assignment and the flush: decided and noted like any other."""
+    with shop.access():
+        assert shop.zenobia().name == shop.name
+    [event] = [each for each in audit_events(shop.vault) if each["event"] == "read"]
+    assert (event["entity"], event["fields"], event["count"]) == ("customer", ["name"], 1)

@@ -7,12 +7,20 @@ import time
 from datetime import date
 
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError as UniqueViolation
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from vaultlayer import PersonalData, Principal, UnsupportedQuery, Vault, Words, personal
+from vaultlayer import (
+    Compound,
+    PersonalData,
+    Principal,
+    UnsupportedQuery,
+    Vault,
+    Words,
+    personal,
+)
 from vaultlayer.keys import states, tables
 from vaultlayer.lifecycle import rotate_lower
 from vaultlayer.lifecycle.job import Job
@@ -386,3 +394,35 @@ def test_the_shared_table_is_of_the_models(world):
     table = world.Base.metadata.tables["vaultlayer_term"]
     assert table not in tables.metadata.tables.values()
     assert {"term", "value_number", "index_number", "tenant", "subject"} == set(table.c.keys())
+
+
+def test_a_compounds_other_field_needs_no_index_of_its_own(policies, tmp_path):
+    """Its change changes the compound's term: the old pair is found no more, the new one is."""
+
+    class Own(DeclarativeBase):
+        pass
+
+    class Guest(PersonalData, Own):
+        __tablename__ = "guest"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = personal("identity.name")
+        born: Mapped[date] = personal("identity.birth_date", search=Compound("name:casefold"))
+
+    day, engine = date(1815, 12, 10), create_engine(f"sqlite:///{tmp_path}/own.db")
+    service = Principal("app", ["service"])
+    with Vault.ephemeral(policies=policies) as vault, Session(engine) as session:
+        vault.attach(session)
+        vault.create_tables(engine)
+        Own.metadata.create_all(engine)
+        with vault.access(service, purpose="provide_service"):
+            guest = Guest(name="Ada", born=day)
+            session.add(guest)
+            session.commit()
+            guest.name = "Grace"
+            session.commit()
+            pairs = [
+                len(session.scalars(select(Guest).where(Guest.name == n, Guest.born == day)).all())
+                for n in ("Ada", "grace")
+            ]
+    engine.dispose()
+    assert pairs == [0, 1]
