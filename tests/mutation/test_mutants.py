@@ -118,8 +118,8 @@ FAULTS = [
     ("write_path.py", "access.journal.append_many(grants[field].prefix, refs)", "pass"),
     ("write_path.py", "            if row.row_id:\n", "            if False:\n"),
     ("write_path.py", "row_flag | FLAG_PADDED if field.padded else row_flag", "row_flag"),
-    ("write_path.py", "is not Sealed else _reopened(\n                    former, field, head, row, "
-     "value\n                )", "is not Sealed else None"),
+    ("write_path.py", "is not Sealed else _reopened(\n                    former, field, head, "
+     "row, value\n                )", "is not Sealed else None"),
     ("write_path.py", "if field.indexes or field.compounds:", "if field.indexes:"),
     ("write_path.py", "        upkeep.store()\n", ""),
     ("write_path.py", "if former[key_id_of(value)].subject != row.subject:", "if False:"),
