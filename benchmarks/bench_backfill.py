@@ -78,10 +78,23 @@ def test_backfill(
     runners = [
         Runner(RAW, adopted.raw, adopted.empty),
         Runner(ONE, adopted.one, adopted.empty),
-        Runner(TWO, adopted.two, adopted.empty),
     ]
     times = race(runners, rounds=max(3, sizes.rounds // 3), group=section)
     report(section, f"rate of {ONE} : {RAW}", ratio(times[RAW], times[ONE]), at_least=0.7)
+
+
+def test_workers(
+    adopted: _Adopted, sizes: Sizes, race: Race, report: Callable[..., None]
+) -> None:
+    """The same by two processes, their start included. With two cores the server needs one."""
+    rows = 20 * sizes.rows
+    adopted.fill(rows)
+    section = f"backfill, PostgreSQL, {rows:,} rows of 4 fields"
+    runners = [
+        Runner(ONE, adopted.one, adopted.empty),
+        Runner(TWO, adopted.two, adopted.empty),
+    ]
+    times = race(runners, rounds=3, group=section)
     report(section, f"rate of {TWO} : {ONE}", ratio(times[ONE], times[TWO]), at_least=1.6)
 
 

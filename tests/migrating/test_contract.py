@@ -86,21 +86,20 @@ def test_what_sqlite_cant_drop_is_refused_before_anything_is_done(shop):
     shop.steps("undo", "backfill", "verify")  # of the address alone, which is left
 
 
-def test_postgresql_and_mariadb_rewrite_the_table(any_shop):
+@pytest.mark.parametrize("database", ["postgres", "mariadb"])
+def test_postgresql_and_mariadb_rewrite_the_table(request, make_shop, database):
     """NOT NULL is relaxed before anybody stops writing; afterwards the table's file is another."""
-    shop = any_shop
+    shop = make_shop(request.getfixturevalue(f"{database}_engine"))
     shop.old_rows(*CANARIES)
     shop.steps("expand", "backfill", "verify", "switch")
     file = {
-        "postgresql": "SELECT pg_relation_filenode('buyer')",
-        "mysql": "SELECT table_id FROM information_schema.innodb_sys_tables "
+        "postgres": "SELECT pg_relation_filenode('buyer')",
+        "mariadb": "SELECT table_id FROM information_schema.innodb_sys_tables "
         "WHERE name = concat(database(), '/buyer')",
-        "sqlite": "SELECT random()",
-    }
-    name = shop.engine.dialect.name
-    before = shop.sql(file["mysql" if name == "mariadb" else name])
+    }[database]
+    before = shop.sql(file)
     shop.steps("contract")
-    assert shop.sql(file["mysql" if name == "mariadb" else name]) != before
+    assert shop.sql(file) != before
     for name in ("undo", "backfill", "switch"):
         with pytest.raises(ConfigurationError, match="is contracted"):
             shop.step(name)
