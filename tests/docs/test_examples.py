@@ -16,6 +16,7 @@ import types
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import configure_mappers
 
 from vaultlayer.cli import main
 
@@ -47,6 +48,7 @@ def test_the_examples_run(
         if kind == "python":
             capsys.readouterr()
             exec(compile(text, page.name, "exec"), vars(program))
+            configure_mappers()  # while the module is there that their annotations are of
             assert capsys.readouterr().out.splitlines() == PRINTED.findall(text)
         else:
             console(text, monkeypatch, capsys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from dataclasses import replace
@@ -40,7 +41,7 @@ def test_a_receipt_says_what_was_done_and_is_checked_with_the_public_key_alone(a
     assert {claim["purpose"] for claim in planned.claims} >= {"archiving", "legal_obligation"}
     assert planned.horizon.date().isoformat() == told["horizon"]
     assert {each["what"] for each in told["kept"]} == {"vaultlayer_tombstone"}
-    assert "ada" not in receipt.document.lower().replace("vaultlayer", "")
+    assert not re.search(r"\bada\b", receipt.document.lower())  # hashes have any three letters
     shop.read(ids["bob"])
 
 

@@ -117,9 +117,10 @@ def test_a_region_counts(shop):
 
 
 def test_memory_stays_flat(shop):
-    """The short form: 2,400 people take no more than 1,200 do."""
-    peaks = [_peak(shop, count) for count in (1_200, 2_400)]
-    assert peaks[1] < peaks[0] * 1.2
+    """The short form: four times as many people take about as much; the collector has its own
+    times."""
+    peaks = [_peak(shop, count) for count in (1_200, 4_800)]
+    assert peaks[1] < peaks[0] * 2
 
 
 @pytest.mark.soak

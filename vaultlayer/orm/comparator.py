@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _FIELD = "vaultlayer.field"
 _NULLITY = {operators.is_, operators.is_not}
 _EQUALITY = {operators.eq, operators.ne}
+_TO_NULL = _NULLITY | _EQUALITY
 _MEMBERSHIP = {operators.in_op, operators.not_in_op}
 _TEXTUAL = {operators.startswith_op: "startswith", operators.contains_op: "contains"}
 _RANGES: dict[Any, Any] = {  # the value → low, with it?, high, with it?
@@ -66,7 +67,7 @@ class PersonalComparator(TypeDecorator.Comparator[Any]):
         if len(other) != 1:
             return None
         (value,) = other
-        if op in _NULLITY | _EQUALITY and (value is None or isinstance(value, Null)):
+        if op in _TO_NULL and (value is None or isinstance(value, Null)):
             is_null = op in (operators.is_, operators.eq)
             return super().operate(operators.is_ if is_null else operators.is_not, None)
         if op in _EQUALITY:

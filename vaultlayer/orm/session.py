@@ -13,7 +13,7 @@ from vaultlayer.access.context import EXECUTING, SESSIONS, acting, acting_on, no
 from vaultlayer.errors import ConfigurationError, VaultLayerError
 from vaultlayer.orm import batch, bulk, columns, fetching, flush, gate, plaintext
 from vaultlayer.orm.finding import finding
-from vaultlayer.search.found import left_out_later
+from vaultlayer.search.found import LEFT_OUT
 from vaultlayer.write_path import seal_rows
 
 if TYPE_CHECKING:
@@ -173,8 +173,11 @@ def _found(
     session, ahead = state.session, _ahead(state)
     if search is not None:
         plaintext.refuse_unsealed(access, search.fields)
-    with left_out_later(partial(search.leaves_out, selected) if search is not None else None):
+    left_out = LEFT_OUT.set(partial(search.leaves_out, selected) if search is not None else None)
+    try:
         result = state.invoke_statement(statement=statement)
+    finally:
+        LEFT_OUT.reset(left_out)
     if not isinstance(result, ChunkedIteratorResult):
         return result
     if search is not None:

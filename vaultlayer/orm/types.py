@@ -131,17 +131,8 @@ class TermType(BlindIndexType):
 
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
-        if value is None:
-            return None
-        first, *others = cast("SearchTerms", value)
-        if len(others) > 1:
-            raise KeyUnavailable(
-                "a tenant has more than two live index roots",
-                hint="finish the exchange that was interrupted: vaultlayer keys rotate index",
-            )
-        _OTHER.set((value, others[0] if others else first))
-        return first
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], bytes | None]:
+        return _first_term
 
 
 class OtherTermType(BlindIndexType):
@@ -149,12 +140,29 @@ class OtherTermType(BlindIndexType):
 
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
-        of, term = _OTHER.get()
-        _OTHER.set((None, None))  # it holds what is searched for
-        if of is not value:
-            raise RuntimeError("the parameters of a search were taken out of their order")
-        return term
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], bytes | None]:
+        return _other_term
+
+
+def _first_term(searched: Any) -> bytes | None:
+    if searched is None:
+        return None
+    first, *others = cast("SearchTerms", searched)
+    if len(others) > 1:
+        raise KeyUnavailable(
+            "a tenant has more than two live index roots",
+            hint="finish the exchange that was interrupted: vaultlayer keys rotate index",
+        )
+    _OTHER.set((searched, others[0] if others else first))
+    return first
+
+
+def _other_term(searched: Any) -> bytes | None:
+    of, term = _OTHER.get()
+    _OTHER.set((None, None))  # it holds what is searched for
+    if of is not searched:
+        raise RuntimeError("the parameters of a search were taken out of their order")
+    return term
 
 
 # Of the search whose first term was taken last, its other one.

@@ -7,7 +7,6 @@ out: so it is looked beforehand whether it would find one of them, and refused t
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.search.terms import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
@@ -28,18 +27,9 @@ if TYPE_CHECKING:
 
 MOST_LOOKED_AT = 1000  # people of one count
 
-# Of a statement while it is sent: tells whether its excepted people are left out afterwards.
-_LEFT_OUT: ContextVar[Callable[[], bool] | None] = ContextVar("vaultlayer_left_out", default=None)
-
-
-@contextmanager
-def left_out_later(they_are: Callable[[], bool] | None) -> Iterator[None]:
-    """The statement sent meanwhile hands out rows; of them excepted people's may be left out."""
-    token = _LEFT_OUT.set(they_are)
-    try:
-        yield
-    finally:
-        _LEFT_OUT.reset(token)
+# Of a statement that hands out rows, while it is sent: tells whether its excepted people are left
+# out afterwards.
+LEFT_OUT: ContextVar[Callable[[], bool] | None] = ContextVar("vaultlayer_left_out", default=None)
 
 
 def somebody_is_excepted(access: Access, using: Session | Connection) -> bool:
@@ -56,7 +46,7 @@ def ask_about_found(
     """AccessDenied when a statement without rows to leave out would find an excepted person."""
     if not somebody_is_excepted(access, connection):
         return
-    left_out = _LEFT_OUT.get()
+    left_out = LEFT_OUT.get()
     if left_out is not None and left_out():
         return
     field = searched.index.field
