@@ -18,7 +18,7 @@ from vaultlayer.keys.many import Among
 from vaultlayer.ledgers import standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -32,6 +32,7 @@ ALL = ""  # every purpose
 
 # So many people of whom something is known are remembered whole; with more, a batch is asked for.
 FEW = 1000
+MOST = 100_000  # people known one by one: with more, knowing begins anew
 
 _C = standing.c
 _later = standing.alias()
@@ -104,10 +105,10 @@ class Standing:
     ) -> People:
         """What is known of the people these keys belong to; one statement for 1,000 unknown."""
         people = self._people.get(purpose.name)
-        if people is None or people.expires <= self._clock():
+        if people is None or people.expires <= self._clock() or len(people.known) > MOST:
             people = self._begin(connection, purpose)
         if people.otherwise is None:
-            unknown = sorted({key.subject for key in keys} - people.known.keys())
+            unknown = list({key.subject for key in keys} - people.known.keys())
             self._learn(people, purpose, _said_of(connection, purpose, unknown), unknown)
         return people
 
@@ -152,7 +153,7 @@ class Standing:
         return people
 
     def _learn(
-        self, people: People, purpose: Purpose, rows: Iterable[Row], asked: Iterable[bytes]
+        self, people: People, purpose: Purpose, rows: Iterable[Row], asked: Collection[bytes]
     ) -> None:
         wishes: dict[bytes, tuple[int, str]] = {}
         limits: dict[bytes, tuple[int, str]] = {}
@@ -164,7 +165,7 @@ class Standing:
                     known = wishes if name else limits
                     known[subject] = max(newest, known.get(subject, _NEVER))
             why: dict[tuple[str, str], str] = {}
-            for subject in {*asked, *wishes, *limits}:
+            for subject in asked or {*wishes, *limits}:
                 said = wishes.get(subject, _NEVER)[1], limits.get(subject, _NEVER)[1]
                 if said not in why:
                     why[said] = _reason(purpose, *said)

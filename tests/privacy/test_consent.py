@@ -151,6 +151,18 @@ def test_more_people_than_are_remembered_whole_are_asked_for_in_batches(shop, mo
     assert shop.names(auditor, "security") == ["objected"] * 5 + ["***"] * 2
 
 
+def test_more_people_than_are_remembered_one_by_one(shop, monkeypatch):
+    """Knowing begins anew, again and again, and everybody's word counts."""
+    monkeypatch.setattr("vaultlayer.standing.MOST", 2)
+    monkeypatch.setattr("vaultlayer.orm.fetching.BATCH", 2)
+    for person in shop.populate(7)[::2]:
+        shop.say("grant", person)
+    shop.vault.standing.forget()
+    names = shop.names()
+    assert [name.startswith("Ada") for name in names] == [True, False] * 3 + [True]
+    assert len(shop.vault.standing.remembered("direct_marketing").known) <= 5
+
+
 def test_what_is_said_needs_somebody_who_may_administer(shop):
     """Without an access, with the wrong role, or for people of another tenant: refused."""
     (person,) = shop.populate(1)
