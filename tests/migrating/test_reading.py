@@ -80,6 +80,23 @@ def test_it_is_decided_like_any_reading(expanded):
     assert [e["event"] for e in told] == ["read"]
 
 
+def test_what_was_assigned_is_read_before_it_is_stored(expanded):
+    """Ada's plaintext row, and a person who is in no table yet; nobody reads it without access."""
+    shop = expanded
+    with shop.sessions() as session:
+        with shop.service():
+            ada = session.get(shop.Buyer, 1)
+            ada.email = "ada@new.example"
+            eve = shop.Buyer(name="Eve", email=None)
+            session.add(eve)
+            assert (ada.email, eve.name, eve.email) == ("ada@new.example", "Eve", None)
+        with pytest.raises(NoAccess):
+            _ = ada.email
+        with shop.service():
+            session.commit()
+            assert (ada.email, eve.name) == ("ada@new.example", "Eve")
+
+
 def test_searching_before_the_switch(expanded):
     """The sealed index would miss Ada, so it refuses; her plaintext is searched, decided."""
     shop = expanded
