@@ -122,6 +122,9 @@ class BlindIndexType(TypeDecorator[bytes]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return _storage(dialect.name in ("mysql", "mariadb"), self.length)
 
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        return None  # bytes as they are: every driver takes them
+
     def literal_processor(self, dialect: Dialect) -> NoReturn:
         raise _literal()
 
