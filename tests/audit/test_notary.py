@@ -18,7 +18,7 @@ from vaultlayer.audit.heads import Conflict, MemoryHeads
 from vaultlayer.audit.heads_database import metadata
 from vaultlayer.audit.recover import recover
 from vaultlayer.audit.registry import read_registry
-from vaultlayer.errors import AuditUnavailable
+from vaultlayer.errors import AuditUnavailable, KeyUnavailable
 
 
 def events(trail):
@@ -328,6 +328,40 @@ def test_without_tables_an_access_is_refused_with_the_remedy(signed, refs):
     assert "create_tables" in caught.value.hint
     metadata.create_all(create_engine(signed.url))
     signed.heads.signer(signed.provider)
+
+
+def test_tables_that_went_after_the_start_are_missed_at_once(signed, refs):
+    """Not after the time that a busy database is given, and each time anew."""
+    metadata.drop_all(create_engine(signed.url))
+    began = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(AuditUnavailable) as caught:
+            signed.read(refs(1))
+        assert "create_tables" in caught.value.hint
+    assert time.monotonic() - began < 3
+    metadata.create_all(create_engine(signed.url))
+    signed.read(refs(1))
+    signed.signed()
+    assert signed.verify().findings == []
+
+
+def test_a_provider_that_is_away_at_the_start_is_told_at_once(signed, refs, monkeypatch):
+    """With its own remedy; and the first access after it came back is served."""
+
+    def away(*_):
+        raise KeyUnavailable("the key service can't be reached", "look whether it is up")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signed.provider, "wrap", away)
+        began = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(AuditUnavailable, match="key service") as caught:
+                signed.read(refs(1))
+            assert caught.value.hint == "look whether it is up"
+        assert time.monotonic() - began < 3
+    signed.read(refs(1))
+    signed.signed()
+    assert signed.verify().findings == []
 
 
 def test_heads_that_stay_unreachable_refuse_accesses_in_the_end(signed, refs, monkeypatch, until):

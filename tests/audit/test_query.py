@@ -183,6 +183,23 @@ def test_an_index_that_is_no_good_is_made_anew(write_log, tmp_path, trouble):
         assert answer == right
 
 
+def test_a_person_read_by_many_processes(write_log, tmp_path, monkeypatch):
+    """Each left a shard; their records are read with few files open, and none twice."""
+    monkeypatch.setattr("vaultlayer.audit.query.index._FILES", 3)
+    (ref,) = write_log(tmp_path, 80, people=1, shards=40)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    with Index(tmp_path) as index:
+        places = index.database.execute(
+            "SELECT shard.name, place, length FROM event JOIN shard ON shard.id = event.shard "
+            "WHERE actor IS NOT NULL ORDER BY place, shard.id"
+        ).fetchall()
+        lines = index.lines(places)
+        open_files = [len([*Path("/proc/self/fd").iterdir()]) for _ in lines]
+        assert (len(open_files), max(open_files) - before <= 8) == (80, True)
+        told = questions.who_read(index, [ref])["events"]
+        assert len({(event["shard"], event["seq"]) for event in told}) == len(told) == 80
+
+
 def test_a_shard_that_was_pruned_is_forgotten(write_log, tmp_path):
     """Its records are in no answer and in no sum any more."""
     write_log(tmp_path, 2000, people=20, readers=3)

@@ -255,6 +255,27 @@ def test_pruned_records_go_and_their_proofs_stay(big, tmp_path):
     assert fsck(big.directory) == []
     assert check_proof(line, proof, big.heads.keys())
     assert prove_inclusion(big.directory, first.stem, 5) == proof
+    tree = big.directory / "tree" / first.stem
+    level_1 = next(path for path in (tree / "tile/1").rglob("*") if path.is_file())
+    level_1.write_bytes(bytes(level_1.stat().st_size))
+    assert [one.path.split("/")[3] for one in fsck(big.directory, repair=True)] == ["1"]
+    assert prove_inclusion(big.directory, first.stem, 5) == proof
+    (tree / "tile/0/007").unlink()
+    assert ["records are gone" in one.what for one in fsck(big.directory)] == [True]
+
+
+def test_a_pruning_that_was_killed_is_ended(big, tmp_path):
+    """The registry says that the records went, and they are there still: fsck removes them."""
+    shutil.copy(big.heads._url.database, tmp_path / "own.db")
+    big.heads = type(big.heads)(big.heads._url.set(database=str(tmp_path / "own.db")))
+    first = big.shards()[0]
+    kept = first.read_bytes()
+    prune(big.directory, 1e11, Signing(big.heads.signer(big.provider), big.heads))
+    first.write_bytes(kept)
+    (found,) = fsck(big.directory, repair=True)
+    assert (found.what, found.repaired) == ("was pruned, and is still there", True)
+    assert fsck(big.directory) == []
+    assert not first.exists()
 
 
 def test_an_exported_shard_is_a_tlog_tiles_log(big, tmp_path):

@@ -27,9 +27,10 @@ _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 
 
 def unavailable(what: str, error: Exception | None = None) -> AuditUnavailable:
-    """The one error of this room; says what failed and, from the system, why."""
+    """The one error of this room; says what failed, why (the system's word), and what to do."""
     why = getattr(error, "strerror", None) or getattr(error, "message", "")
-    return AuditUnavailable(f"{what} ({why})" if why else what, hint=_HINT)
+    hint = getattr(error, "hint", "") or _HINT
+    return AuditUnavailable(f"{what} ({why})" if why else what, hint=hint)
 
 
 class Guard:

@@ -7,7 +7,9 @@ lead to the signed root.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vaultlayer.audit.check import is_locked
@@ -20,10 +22,12 @@ from vaultlayer.audit.tiles import Tiles, Tree, publish, tile_path
 from vaultlayer.errors import AuditUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from vaultlayer.audit.note import Checkpoint
+
+    Leaves = Callable[[int], Iterator[list[bytes]]]  # the hashes of so many records, in pieces
 
 _CHUNK = 1 << 20
 
@@ -63,35 +67,45 @@ def _trees(directory: Path, *, repair: bool) -> Iterator[Problem]:
             yield Problem(where, error.message)
             continue
         if lines.exists():
-            if state.get(name, {}).get("event") == "pruned":
-                yield from _pruned(directory, lines, repair=repair)
-            yield from _tiles(directory, folder, lines, head, repair=repair)
-        elif not _leads_to(folder, head):
-            yield Problem(where, "its tiles don't lead to its root, and the records are gone")
+            leaves, where = partial(_leaves, lines), str(lines.relative_to(directory))
+            broken = "isn't what was signed: see verify"
+        else:
+            leaves = partial(_kept, folder)
+            broken = "its tiles don't lead to its root, and the records are gone"
+        found = _tiles(directory, folder, leaves, head, repair=repair)
+        yield from [Problem(where, broken)] if found is None else found
+        if lines.exists() and state.get(name, {}).get("event") == "pruned":
+            yield from _pruned(directory, lines, repair=repair)
 
 
 def _tiles(
-    directory: Path, folder: Path, lines: Path, head: Checkpoint, *, repair: bool
-) -> Iterator[Problem]:
-    """Compare each tile with the one that the lines make."""
-    tree, wrong = Tree(), []
-    for leaves in _leaves(lines, head.size):
-        tree.extend(leaves)
-        is_last = tree.size == head.size
-        for level, place, width, content in tree.expected(partial=is_last):
-            path = tile_path(folder, level, place, width)
-            if not _holds(path, content) and not _holds(tile_path(folder, level, place), content):
-                wrong.append((path, content))
-        tree.drop_full()
+    directory: Path, folder: Path, leaves: Leaves, head: Checkpoint, *, repair: bool
+) -> list[Problem] | None:
+    """Compare each tile with the one that the leaves make; None: they don't lead to the head."""
+    tree, wrong = Tree(), set()
+    for path, whole, content in _made(tree, leaves, folder, head.size):
+        if not _holds(path, content) and not _holds(whole, content):
+            wrong.add(path)
     if (tree.size, tree.root()) != (head.size, head.root):
-        yield Problem(str(lines.relative_to(directory)), "isn't what was signed: see verify")
-        return
-    for path, content in wrong:
-        if repair:
-            publish(path, content)
-        yield Problem(
-            str(path.relative_to(directory)), "is missing or not of these records", repair
-        )
+        return None
+    if repair and wrong:
+        for path, _, content in _made(Tree(), leaves, folder, head.size):
+            if path in wrong:
+                publish(path, content)
+    what = "is missing or not of these records"
+    return [Problem(str(path.relative_to(directory)), what, repair) for path in sorted(wrong)]
+
+
+def _made(
+    tree: Tree, leaves: Leaves, folder: Path, size: int
+) -> Iterator[tuple[Path, Path, bytes]]:
+    """Grow the tree; each tile's path, its path once it is full, and its content."""
+    for some in leaves(size):
+        tree.extend(some)
+        for level, place, width, content in tree.expected(partial=tree.size == size):
+            path = tile_path(folder, level, place, width)
+            yield path, tile_path(folder, level, place), content
+        tree.drop_full()
 
 
 def _leaves(path: Path, size: int) -> Iterator[list[bytes]]:
@@ -104,16 +118,10 @@ def _leaves(path: Path, size: int) -> Iterator[list[bytes]]:
             left -= len(lines[:left])
 
 
-def _leads_to(folder: Path, head: Checkpoint) -> bool:
-    """Whether the stored tiles, all the way down to the leaves, have the signed root."""
-    tiles, tree = Tiles(folder, head.size), Tree()
-    try:
-        for place in range(head.size):
-            tree.extend([tiles.subtree(0, place)])
-            tree.drop_full()
-        return tiles.root() == tree.root() == head.root
-    except OSError:
-        return False
+def _kept(folder: Path, size: int) -> Iterator[list[bytes]]:
+    """The leaf hashes of a shard without its records, up to a tile that isn't whole."""
+    with suppress(OSError):
+        yield from Tiles(folder, size).leaves()
 
 
 def _pruned(directory: Path, lines: Path, *, repair: bool) -> Iterator[Problem]:

@@ -40,6 +40,10 @@ class Conflict(AuditUnavailable):
     """A log and its head disagree: it was taken back, or two processes write one log."""
 
 
+class MissingTables(AuditUnavailable):
+    """The database has no tables for the heads yet."""
+
+
 class Provider(Protocol):
     """What the signing key is wrapped with: the vault's key provider."""
 

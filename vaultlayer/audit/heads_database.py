@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from vaultlayer.audit.files import unavailable
-from vaultlayer.audit.heads import Head, conflict, new_signer
+from vaultlayer.audit.heads import Head, MissingTables, conflict, new_signer
 from vaultlayer.audit.note import Signer, VerifierKey
 from vaultlayer.errors import AuditUnavailable
 
@@ -65,10 +65,6 @@ log_key = Table(
     Column("wrapped", LargeBinary, nullable=False),  # the Ed25519 seed, under the provider key
     Column("created", BigInteger, nullable=False),
 )
-
-
-class MissingTables(AuditUnavailable):
-    """The database has no tables for the heads yet."""
 
 
 class DatabaseHeads:
@@ -144,8 +140,8 @@ class DatabaseHeads:
         except IntegrityError:
             raise
         except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
-            kind = type(error).__name__
-            raise unavailable(f"the audit log's heads can't be reached ({kind})") from None
+            self._has_tables = False  # are they there still? asked again
+            raise _out_of_reach(error) from None
 
     def _run_sync(self, work: Callable[[Connection], Any]) -> Any:
         self._refuse_to_make_a_file()
@@ -180,6 +176,13 @@ def _no_tables() -> MissingTables:
     return MissingTables(
         "the database has no tables for the audit log's heads",
         hint="run vault.create_tables(engine), or the migration that has them",
+    )
+
+
+def _out_of_reach(error: Exception) -> AuditUnavailable:
+    return AuditUnavailable(
+        f"the audit log's heads can't be reached ({type(error).__name__})",
+        hint="check that the database of [vault] database is up and can be written, then try again",
     )
 
 

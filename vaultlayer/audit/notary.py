@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from vaultlayer.audit.files import DEADLINE, at_exit_and_fork, persist, unavailable
 from vaultlayer.audit.follow import Follower, check_heads, seal_dead, stand, stored_heads
 from vaultlayer.audit.forks import fork_between_rounds
-from vaultlayer.audit.heads import Conflict
+from vaultlayer.audit.heads import Conflict, MissingTables
+from vaultlayer.audit.registration import REGISTERED, Registration
 from vaultlayer.audit.registry import Signing, opened
 from vaultlayer.errors import AuditUnavailable, VaultLayerError
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 ROUND = 1.0  # seconds between two rounds
 HEARTBEAT = 60.0  # seconds after which an idle process says that it is there
-REGISTERED = 10.0  # seconds a process's first access waits for its shard to be registered
 WITNESS = 60.0  # seconds between two heads that witnesses are asked to sign
 MAX_LAG = 60.0  # seconds without a signature after which accesses are refused
 
@@ -85,10 +85,12 @@ class Notary:
             raise unavailable(self._failure)
         if not self._is_checked:
             self.check_heads()
+        rounds = self.registration.rounds
         if self._thread is None:
             self._start()
-        if not self.registered.is_set():
-            self._wait_for_registry(patience)
+        in_round = self._rounding == threading.get_ident()
+        if not (self.registration.is_over or in_round) and self._log.shard:  # a forked child's is
+            self.registration.wait(patience, rounds)  # not begun yet: it asks again once it is
         lag = time.monotonic() - self._signed
         if lag > MAX_LAG:
             raise unavailable(f"the audit log wasn't signed for {lag:.0f} s", self._trouble)
@@ -113,7 +115,7 @@ class Notary:
         self._follower: Follower | None = None
         self._trouble: Exception | None = None
         self._guard, self.working = threading.Lock(), threading.Lock()
-        self._stop, self.registered = threading.Event(), threading.Event()
+        self._stop, self.registration = threading.Event(), Registration()
         self._signed = self._spoke = time.monotonic()
         self._next_witness, self._rounding = 0.0, 0
 
@@ -121,16 +123,6 @@ class Notary:
         """End the thread without a signature: the folder is about to go."""
         self._failure, self._closed = "the audit log was closed", True
         self.close()
-
-    def _wait_for_registry(self, patience: float) -> None:
-        """Nothing is noted for a shard that nobody has heard of: that is how planted ones look."""
-        if self._rounding == threading.get_ident() or not self._log.shard:
-            return  # a forked child has no shard yet, and asks again once it does
-        is_there = self.registered.wait(patience)
-        if self._failure:
-            raise unavailable(self._failure)
-        if not is_there:
-            raise unavailable("the audit log's file can't be registered", self._trouble)
 
     def _start(self) -> None:
         with self._guard:
@@ -150,6 +142,7 @@ class Notary:
 
     def _round(self) -> None:
         self._rounding = threading.get_ident()
+        self.registration.rounds += 1
         try:
             self._watch()
             self._sign()
@@ -159,6 +152,8 @@ class Notary:
             self._fail(error)
         except Exception as error:  # whatever it is, the next round tries again, until MAX_LAG
             self._trouble = error
+            self._is_checked &= not isinstance(error, MissingTables)
+            self.registration.failed(error)
         self._rounding = 0
 
     def _watch(self) -> None:
@@ -209,7 +204,7 @@ class Notary:
         if not self._register(path):
             return None
         self._follower = Follower(path, keep=True)
-        self.registered.set()
+        self.registration.over()
         return self._follower
 
     def _register(self, path: Path) -> bool:
@@ -243,7 +238,7 @@ class Notary:
 
     def _fail(self, error: Conflict) -> None:
         self._failure = error.message
-        self.registered.set()  # nobody need wait for it any more
+        self.registration.over(error.message)
         if self._is_attending:
             self._log.fail(error.message)
             with suppress(AuditUnavailable):

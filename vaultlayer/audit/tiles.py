@@ -120,6 +120,12 @@ class Tiles:
         """The root the tree had when it had ``size`` entries."""
         return range_root(0, size, self.subtree)
 
+    def leaves(self) -> Iterator[list[bytes]]:
+        """All leaf hashes, tile by tile; none is kept in memory (OSError)."""
+        for place in range(-(-self._size // WIDTH)):
+            tile = self._load(0, place)
+            yield [tile[at : at + _HASH] for at in range(0, len(tile), _HASH)]
+
     def _tile(self, level: int, place: int) -> bytes:
         known = self._read.get((level, place))
         if known is None:

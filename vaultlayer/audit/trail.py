@@ -52,7 +52,7 @@ class Trail:
         Its session may hold a database's only writer later, which registering needs too. What
         fails here is told by the access's first note.
         """
-        if not self.notary.registered.is_set():
+        if not self.notary.registration.is_over:
             with suppress(AuditUnavailable):
                 self.notary.check(DEADLINE)
 

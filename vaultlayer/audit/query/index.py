@@ -28,6 +28,7 @@ VERSION = 1
 
 _BULK = 64 << 20  # bytes to read from which on the tree of refs is built once, at the end
 _BATCH = 2_000  # records
+_FILES = 64  # open at once while records are read: a log has a shard for each process there was
 _WAIT = 600.0  # seconds for another process that brings the index up to date
 
 _TABLES = """
@@ -89,6 +90,8 @@ class Index:
         try:
             for shard, place, length in places:
                 if shard not in files:
+                    if len(files) >= _FILES:
+                        files.pop(next(iter(files))).close()
                     with suppress(FileNotFoundError):
                         files[shard] = (self._logs / f"{shard}.jsonl").open("rb")
                 file = files.get(shard)
