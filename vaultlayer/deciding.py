@@ -143,8 +143,9 @@ class Deciding(ABC):
         keys, changes = list(keys), self.vault.standing.changes
         people = self.vault.standing.meet(connection, purpose, keys)
         self.people = self.by_region(people, purpose, keys) if self._is_local else people
-        changed = changes != self.vault.standing.changes  # while it was being asked
-        self.deadline = 0.0 if changed else min(self.deadline, people.expires)
+        self.deadline = min(self.deadline, people.expires)
+        if changes != self.vault.standing.changes:  # while it was being asked, or just now
+            self.deadline = 0.0
 
     def by_region(
         self, people: People, purpose: Purpose, keys: Iterable[SubjectKey | Person]
@@ -157,8 +158,10 @@ class Deciding(ABC):
             strange = home is not None and key.region not in ("", home)
             outside = purpose.regions != ("*",) and key.region not in purpose.regions
             if key.subject:
-                region = "region" if strange or outside else ""
-                mine.known[key.subject] = people.reason(key.subject) or region
+                reason = people.reason(key.subject)
+                if reason == "" and (strange or outside):
+                    reason = "region"
+                mine.known[key.subject] = reason
         return mine
 
     def admit(self, connection: Connection, keys: dict[SubjectKey, Field]) -> None:

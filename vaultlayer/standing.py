@@ -3,11 +3,16 @@
 A table of its own, beside the keys and append-only: for each person and purpose the latest row
 counts. The purpose "" stands for all of them (a restriction). It is asked for a batch of people
 in one statement, together with their keys, and remembered for as long as a key is.
+
+When somebody's standing changes, here or elsewhere, only theirs is let go of. For as long as a
+key is remembered, what is then asked of them serves whoever asked, a second long, and nobody
+else: a transaction may still see what was, or see what is never committed.
 """
 
 from __future__ import annotations
 
 import time
+from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +21,7 @@ from sqlalchemy import bindparam, func, select
 from vaultlayer.forks import in_child
 from vaultlayer.keys.many import Among
 from vaultlayer.ledgers import standing
+from vaultlayer.watch import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -31,7 +37,9 @@ RESTRICTED, FREE = "restricted", "free"
 ALL = ""  # every purpose
 
 # So many people of whom something is known are remembered whole; with more, a batch is asked for.
+# And so many may change while the rest is remembered.
 FEW = 1000
+_AGAIN = 1.0  # seconds for which what was asked of somebody who changed lately serves
 MOST = 100_000  # people known one by one: with more, knowing begins anew
 
 _C = standing.c
@@ -62,18 +70,28 @@ class Person(NamedTuple):
 class People:
     """Why people may not be touched for one purpose: subject → reason, "" for none.
 
-    ``otherwise`` is what is true of those not in ``known``: None, that it isn't known yet.
+    ``otherwise`` is what is true of those not in ``known``. None, in both: it isn't known now.
+    ``changes``: how many changes had been heard of when it was begun.
     """
 
-    __slots__ = ("expires", "known", "otherwise")
+    __slots__ = ("changes", "expires", "known", "otherwise")
 
-    def __init__(self, expires: float, otherwise: str | None = None) -> None:
-        self.known: dict[bytes, str] = {b"": ""}  # rows that belong to no person
+    def __init__(self, expires: float, otherwise: str | None = None, changes: int = 0) -> None:
+        self.known: dict[bytes, str | None] = {b"": ""}  # rows that belong to no person
         self.otherwise = otherwise
         self.expires = expires
+        self.changes = changes
 
     def reason(self, subject: bytes) -> str | None:
         return self.known.get(subject, self.otherwise)
+
+    def but(
+        self, others: dict[bytes, str | None], expires: float = inf, changes: int = 0
+    ) -> People:
+        """The same, with these people otherwise; whoever holds this one goes on with it."""
+        people = People(min(self.expires, expires), self.otherwise, changes)
+        people.known = {**self.known, **others}
+        return people
 
 
 class Standing:
@@ -92,30 +110,48 @@ class Standing:
         self._lock = Lock()
         self._people: dict[str, People] = {}
         self.changes = 0  # how many were heard of: no view begun before one outlasts it
+        self._forgotten = 0  # the last change that was anybody's
+        self._changing: dict[bytes, float] = {}  # who changed, and until when that is doubtful
         self._newest: dict[tuple[bytes, str], tuple[int, str]] = {}  # written by this process
         in_child(self._forked)
 
     def remembered(self, purpose: str) -> People:
         """What is known without asking; somebody who knows nothing, where it has grown old."""
         people = self._people.get(purpose)
-        return people if people is not None and people.expires > self._clock() else People(0.0)
+        if people is None or people.expires <= self._clock() or len(people.known) > MOST:
+            return People(0.0)
+        if people.changes == self.changes:
+            return people
+        with self._lock:
+            if people.changes < self._forgotten:
+                return People(0.0)
+            known = people.but(dict.fromkeys(self._changing), changes=self.changes)
+            self._people[purpose] = known
+            return known
 
     def meet(
         self, connection: Connection, purpose: Purpose, keys: Iterable[SubjectKey | Person]
     ) -> People:
         """What is known of the people these keys belong to; one statement for 1,000 unknown."""
-        people = self._people.get(purpose.name)
-        if people is None or people.expires <= self._clock() or len(people.known) > MOST:
+        people = self.remembered(purpose.name)
+        if not people.expires:
             people = self._begin(connection, purpose)
-        if people.otherwise is None:
-            unknown = list({key.subject for key in keys} - people.known.keys())
-            self._learn(people, purpose, _said_of(connection, purpose, unknown), unknown)
-        return people
+        unknown = list({key.subject for key in keys if people.reason(key.subject) is None})
+        if not unknown:
+            return people
+        rows = _said_of(connection, purpose, unknown)
+        with self._lock:
+            known = self._reasons(purpose, rows, unknown)
+            doubtful = {each: known.pop(each) for each in known.keys() & self._changing.keys()}
+            people.known.update(known)
+        return people.but(doubtful, self._clock() + _AGAIN) if doubtful else people
 
     def ask(self, connection: Connection, purpose: Purpose, subjects: list[bytes]) -> People:
         """How these people stand at this moment, whatever was known; nothing is remembered."""
         people = People(0.0)
-        self._learn(people, purpose, _said_of(connection, purpose, subjects), subjects)
+        rows = _said_of(connection, purpose, subjects)
+        with self._lock:
+            people.known.update(self._reasons(purpose, rows, subjects))
         return people
 
     def note(self, subject: bytes, purpose: str, number: int, state: str) -> None:
@@ -126,13 +162,22 @@ class Standing:
             self._newest[subject, purpose] = number, state
             if len(self._newest) > FEW:
                 del self._newest[next(iter(self._newest))]
-        self.forget()
+        self.forget(subject.hex())
 
-    def forget(self, _: str = "") -> None:
-        """Something changed here or elsewhere: ask anew."""
+    def forget(self, subjects: str = EVERYTHING) -> None:
+        """Something changed, here or elsewhere: ask anew of these people (ids in hexadecimal,
+        separated by spaces), or of everybody."""
+        now = self._clock()
         with self._lock:
-            self._people.clear()
             self.changes += 1
+            changed = dict.fromkeys(_ids(subjects), now + self._ttl)
+            self._changing = {
+                each: until for each, until in self._changing.items() if until > now
+            } | changed
+            if not changed or len(self._changing) > FEW:
+                self._people.clear()
+                self._changing.clear()
+                self._forgotten = self.changes
         self._changed()
 
     def _forked(self) -> None:
@@ -141,35 +186,47 @@ class Standing:
 
     def _begin(self, connection: Connection, purpose: Purpose) -> People:
         """A fresh view. Where only few people are an exception, they are all of it."""
-        people, changes = People(self._clock() + self._ttl), self.changes
+        people = People(self._clock() + self._ttl, changes=self.changes)
+        rows: Any = None
         if not purpose.consent:
-            rows: Any = connection.execute(_LIMITED, {"purpose": purpose.name}).all()
-            if len(rows) <= FEW:
-                people.otherwise = ""
-                self._learn(people, purpose, rows, ())
+            rows = connection.execute(_LIMITED, {"purpose": purpose.name}).all()
         with self._lock:
-            if changes == self.changes:
+            if rows is not None and len(rows) <= FEW:
+                people.otherwise = ""
+                people.known.update(self._reasons(purpose, rows, ()))
+            people.known.update(dict.fromkeys(self._changing))
+            if people.changes >= self._forgotten:
                 self._people[purpose.name] = people
         return people
 
-    def _learn(
-        self, people: People, purpose: Purpose, rows: Iterable[Row], asked: Collection[bytes]
-    ) -> None:
+    def _reasons(
+        self, purpose: Purpose, rows: Iterable[Row], asked: Collection[bytes]
+    ) -> dict[bytes, str | None]:
+        """What these rows say of the people asked about, or of whomever they tell of."""
         wishes: dict[bytes, tuple[int, str]] = {}
         limits: dict[bytes, tuple[int, str]] = {}
         for subject, name, number, state in rows:
             (wishes if name else limits)[subject] = number, state
-        with self._lock:
-            for (subject, name), newest in self._newest.items():
-                if name in (ALL, purpose.name):
-                    known = wishes if name else limits
-                    known[subject] = max(newest, known.get(subject, _NEVER))
-            why: dict[tuple[str, str], str] = {}
-            for subject in asked or {*wishes, *limits}:
-                said = wishes.get(subject, _NEVER)[1], limits.get(subject, _NEVER)[1]
-                if said not in why:
-                    why[said] = _reason(purpose, *said)
-                people.known[subject] = why[said]
+        for (subject, name), newest in self._newest.items():
+            if name in (ALL, purpose.name):
+                known = wishes if name else limits
+                known[subject] = max(newest, known.get(subject, _NEVER))
+        why: dict[tuple[str, str], str] = {}
+        reasons: dict[bytes, str | None] = {}
+        for subject in asked or {*wishes, *limits}:
+            said = wishes.get(subject, _NEVER)[1], limits.get(subject, _NEVER)[1]
+            if said not in why:
+                why[said] = _reason(purpose, *said)
+            reasons[subject] = why[said]
+        return reasons
+
+
+def _ids(subjects: str) -> list[bytes]:
+    """The ids that a message names; none, which is everybody, where it isn't understood."""
+    try:
+        return [bytes.fromhex(each) for each in subjects.split()]
+    except ValueError:
+        return []
 
 
 def _said_of(connection: Connection, purpose: Purpose, subjects: Sequence[bytes]) -> list[Row]:

@@ -179,7 +179,7 @@ def _have_it_count(vault: Vault, session: Session | None, row: dict[str, Any]) -
         vault.standing.note(row["subject"], row["purpose"], row["number"], row["state"])
         vault.watch.publish(CONSENT, person)
         return
-    vault.standing.forget()  # the session itself sees it before the commit
+    vault.standing.forget(person)  # the session itself sees it before the commit
 
     def ended(*_: Any) -> None:
         vault.watch.publish(CONSENT, person)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from vaultlayer.crypto.envelope import is_envelope, key_id_of
 from vaultlayer.errors import UnsupportedQuery
 from vaultlayer.search.terms import table_of
+from vaultlayer.standing import Person
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,10 +35,12 @@ LEFT_OUT: ContextVar[Callable[[], bool] | None] = ContextVar("vaultlayer_left_ou
 
 def somebody_is_excepted(access: Access, using: Session | Connection) -> bool:
     """Whether there may be people who may not be touched for the access's purpose."""
-    if access.people.otherwise is None:
+    known = list(access.people.known.items())  # other threads add to it
+    unknown = [Person(subject, "") for subject, reason in known if reason is None]
+    if access.people.otherwise is None or unknown:
         with access.vault.key_connection(using) as keys_on:
-            access.meet(keys_on, ())
-    return access.people.otherwise != "" or any(access.people.known.values())
+            access.meet(keys_on, () if access.people.otherwise is None else unknown)
+    return access.people.otherwise != "" or any(list(access.people.known.values()))
 
 
 def ask_about_found(
