@@ -64,6 +64,20 @@ def test_events_say_neither_more_nor_less_than_the_notes(notes):
     assert told_values == values
 
 
+@given(
+    st.lists(st.sampled_from([0, *NUMBERS]), min_size=1, max_size=5),
+    st.lists(st.sampled_from(REFS), max_size=12),
+    st.lists(st.tuples(st.sampled_from([0, *NUMBERS]), st.sampled_from(REFS)), max_size=2),
+)
+def test_rows_read_alike_are_sorted_as_any_notes_are(row, refs, rest):
+    """The short way for notes that repeat row after row finds what looking at each would."""
+    notes = [(number, ref) for ref in refs for number in row] + rest
+    expected = defaultdict(list)
+    for number, ref in notes:
+        expected[NUMBERS.get(number, 0)].append(ref)
+    assert refs_by_spec(pack(notes)) == expected
+
+
 def test_a_field_read_twice_counts_twice():
     """The count is of values opened, the refs are of people."""
     slots = pack([(1, REFS[0]), (1, REFS[0]), (1, REFS[1])])

@@ -52,15 +52,31 @@ def runs_of(slots: bytes, mark: bytes) -> list[tuple[int, int]]:
 
 def refs_by_spec(slots: bytes) -> dict[int, list[bytes]]:
     """The refs under each spec number, in order; number 0 holds what is not in use."""
+    numbers = _repeated(slots)
+    if numbers:
+        row = Struct("<" + "16s8x" * len(numbers))
+        return dict(zip(numbers, map(list, zip(*row.iter_unpack(slots), strict=True)), strict=True))
     refs: dict[int, list[bytes]] = {}
-    add: dict[int, Any] = {}
     for ref, number in SLOT.iter_unpack(slots):
         try:
-            add[number](ref)
+            refs[number].append(ref)
         except KeyError:
             refs[number] = [ref]
-            add[number] = refs[number].append
     return refs
+
+
+def _repeated(slots: bytes) -> list[int]:
+    """The spec numbers that repeat from the first slot to the last, as where row after row was
+    read alike; none where they don't."""
+    size, offset = SLOT.size, SLOT.size - 8
+    period = slots.find(slots[offset:size], size + offset) - offset
+    if period <= 0 or period % size or len(slots) % period:
+        return []
+    times = len(slots) // period
+    if any(slots[n::size] != slots[n:period:size] * times for n in range(offset, size)):
+        return []
+    numbers = [number for _, number in SLOT.iter_unpack(slots[:period])]
+    return numbers if len({*numbers}) == len(numbers) else []
 
 
 def events_of(

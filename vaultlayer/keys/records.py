@@ -38,9 +38,14 @@ Plain = tuple[int, bytes, "Callable[[bytes, bytes, bytes], bytes]", bytes]
 
 
 class SubjectKey:
-    """One data subject's key, unwrapped; ``expires`` is on the monotonic clock of its Keys."""
+    """One data subject's key, unwrapped; ``expires`` is on the monotonic clock of its Keys.
 
-    __slots__ = ("_plain", "cipher", "expires", "key_id", "log_ref", "region", "subject", "tenant")
+    ``plain`` is what opening a plain value of this person takes: made once, read for each row.
+    """
+
+    __slots__ = ("cipher", "expires", "key_id", "log_ref", "plain", "region", "subject", "tenant")
+
+    plain: Plain
 
     def __init__(
         self,
@@ -59,16 +64,15 @@ class SubjectKey:
         self.log_ref = log_ref
         self.cipher = cipher
         self.expires = expires
-        self._plain: Plain | None = None
 
-    @property
-    def plain(self) -> Plain:
-        """What opening a plain value of this person takes; made once, and read for each row."""
-        if self._plain is None:
-            number = int.from_bytes(self.subject) if self.subject else -1
-            place = subject_part(self.subject) + PLAIN_ITEM
-            self._plain = number, PLAIN_HEADER + self.key_id, self.cipher.decrypt, place
-        return self._plain
+    def __getattr__(self, name: str) -> Plain:
+        """Python asks this for a slot that was not filled yet: of them, only ``plain`` is late."""
+        if name != "plain":
+            raise AttributeError(name)
+        number = int.from_bytes(self.subject) if self.subject else -1
+        place = subject_part(self.subject) + PLAIN_ITEM
+        self.plain = number, PLAIN_HEADER + self.key_id, self.cipher.decrypt, place
+        return self.plain
 
     def __repr__(self) -> str:
         return "<SubjectKey>"

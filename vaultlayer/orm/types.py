@@ -7,7 +7,7 @@ decision; a type sees only values. So it wraps what comes out and refuses what w
 from __future__ import annotations
 
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from uuid import UUID, SafeUUID
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _LONGBLOB = 2**32 - 1  # BLOB of this length is MySQL's LONGBLOB
+_UNKNOWN = SafeUUID.unknown
 
 
 class PersonalType(TypeDecorator[Any]):
@@ -85,7 +86,7 @@ class _NewUUID(UUID):
 
 
 class SubjectIdType(TypeDecorator[UUID]):
-    """A UUID; where the database hands it out as text it is made without UUID()'s many checks.
+    """A UUID; where the database hands it out as text, a person's is made once and kept a while.
 
     ``UUID("…")`` would cost more than opening a value does.
     """
@@ -96,17 +97,19 @@ class SubjectIdType(TypeDecorator[UUID]):
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         if dialect.supports_native_uuid:
             return super().result_processor(dialect, coltype)
+        return _subject
 
-        def process(value: str | None) -> UUID | None:
-            if value is None:
-                return None
-            subject: Any = _NewUUID()
-            subject.int = int(value, 16)
-            subject.is_safe = SafeUUID.unknown
-            subject.__class__ = UUID
-            return subject  # type: ignore[no-any-return]
 
-        return process
+@lru_cache(maxsize=1 << 14)
+def _subject(text: str | None) -> UUID | None:
+    """The UUID of 32 hexadecimal digits, without UUID()'s many checks."""
+    if text is None:
+        return None
+    subject: Any = _NewUUID()
+    subject.int = int(text, 16)
+    subject.is_safe = _UNKNOWN
+    subject.__class__ = UUID
+    return subject  # type: ignore[no-any-return]
 
 
 class BlindIndexType(TypeDecorator[bytes]):
