@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from vaultlayer.errors import ConfigurationError, KeyUnavailable, VaultLayerError
 from vaultlayer.lifecycle.lease import alone
-from vaultlayer.lifecycle.migrating.comparing import Comparing
+from vaultlayer.lifecycle.rewrite import Rewriting
 
 WAITING = ("switch", "undo", "contract", "export")
 STEPS = ("expand", "backfill", "verify", "switch", "undo", "switch", "contract", "export")
@@ -25,14 +25,14 @@ STEPS = ("expand", "backfill", "verify", "switch", "undo", "switch", "contract",
 
 def beside(monkeypatch, deed):
     """Run ``deed`` once, between the reading of a chunk of buyers and its writing."""
-    write, left = Comparing._write_all, [deed]
+    write, left = Rewriting._write_all, [deed]
 
     def late(rewriting, changes):
         while left and rewriting.table.name == "buyer":
             left.pop()()
         return write(rewriting, changes)
 
-    monkeypatch.setattr(Comparing, "_write_all", late)
+    monkeypatch.setattr(Rewriting, "_write_all", late)
 
 
 def test_rows_changed_and_deleted_between_read_and_write(any_shop, monkeypatch):

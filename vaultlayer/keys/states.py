@@ -23,6 +23,7 @@ ACTIVE = "active"
 DECRYPT_ONLY = "decrypt_only"
 ERASED = "erased"
 STATES = (ADDED, ACTIVE, DECRYPT_ONLY, ERASED)
+OPENING = (ADDED, ACTIVE, DECRYPT_ONLY)  # what was made with the key can still be opened
 
 FIRST = 1  # generation or epoch
 
@@ -32,7 +33,6 @@ _NEXT = {
     DECRYPT_ONLY: frozenset({ERASED}),
     ERASED: frozenset[str](),
 }
-
 
 class Record(Protocol):
     """A row of a key table, as far as its life goes."""
@@ -51,7 +51,7 @@ def may_follow(state: str, after: str) -> bool:
 
 def opens(record: Record) -> bool:
     """Whether what was made with this key can still be opened (or found)."""
-    return record.state in (ADDED, ACTIVE, DECRYPT_ONLY)
+    return record.state in OPENING
 
 
 def active(records: Iterable[R]) -> R | None:

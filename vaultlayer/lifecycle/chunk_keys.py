@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer.crypto.binding import row_part, subject_part
+from vaultlayer.crypto.binding import field_part, row_part, subject_part
 from vaultlayer.keys import states
 from vaultlayer.keys.keyring import OF_SUBJECTS
 from vaultlayer.keys.records import open_subject_keys
@@ -14,14 +14,17 @@ from vaultlayer.keys.records import open_subject_keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from sqlalchemy import Connection
 
     from vaultlayer.keys.keyring import Keys, SubjectKey
     from vaultlayer.orm.entity import Entity
+    from vaultlayer.orm.field import Field
 
 # Whose a row is, and the parts of its values' place that say so: tenant, subject, its part of the
 # place, and the row's (b"": a subject's own row).
 Place = tuple[str, bytes, bytes, bytes]
+Exchange = tuple["AESGCM", "AESGCM", bytes]  # a former key, the active one and that one's id
 
 
 class Placing:
@@ -44,6 +47,20 @@ class Placing:
         return tenant, of, subject_part(of), row_part(row_id) if row_id else b""
 
 
+class Heads(dict[str, list[bytes]]):
+    """How the places of a tenant's values begin, field by field."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._fields = fields
+
+    def __missing__(self, tenant: str) -> list[bytes]:
+        self[tenant] = [
+            field_part(tenant if field.tenanted else "", field.entity, field.name)
+            for field in self._fields
+        ]
+        return self[tenant]
+
+
 @dataclass(slots=True)
 class ChunkKeys:
     """The keys of one chunk: their states, those unwrapped, and which is each subject's active.
@@ -55,6 +72,15 @@ class ChunkKeys:
     opened: dict[bytes, SubjectKey]
     active: dict[tuple[str, bytes], bytes]
     gone: set[tuple[str, bytes]]
+
+    def exchanges(self) -> dict[bytes, Exchange]:
+        """For each former key (by its id) that was unwrapped, what is sealed under it goes to."""
+        found = {}
+        for key_id, key in self.opened.items():
+            active = self.active.get((key.tenant, key.subject))
+            if active is not None and self.states[key_id] == states.DECRYPT_ONLY:
+                found[key_id] = key.cipher, self.opened[active].cipher, active
+        return found
 
 
 def fetch(
@@ -76,24 +102,27 @@ def fetch(
     rows: list[Any] = []
     for tenant, subjects in by_tenant.items():
         rows += OF_SUBJECTS.rows(connection, sorted(subjects), tenant=tenant)
-    found: dict[bytes, str] = {}
-    active: dict[tuple[str, bytes], bytes] = {}
-    stale: set[bytes] = set()
-    for state, _, _, key_id, tenant, subject, _ in rows:
-        found[key_id] = state
-        if state == states.ACTIVE:
-            active[tenant, subject] = key_id
-        elif state == states.DECRYPT_ONLY:
-            stale.add(subject)
     used = {value[3:19] for row in values for value in row if value is not None}
-    wanted = []
+    known: dict[bytes, str] = {}
+    active: dict[tuple[str, bytes], Any] = {}
+    others: dict[bytes, tuple[str, bytes]] = {}
+    wanted: dict[bytes, Any] = {}
     for row in rows:
-        state, _, _, key_id, _, subject, _ = row
-        is_active = state == states.ACTIVE
-        if (is_active and (sealing or subject in stale)) or (
-            key_id in used and (every or not is_active) and states.opens(row)
-        ):
-            wanted.append(row)
-    keks = {kek_id: keys.keks.by_id(connection, kek_id) for kek_id in {row[1] for row in wanted}}
-    gone = {(row[4], row[5]) for row in rows} - active.keys()
-    return ChunkKeys(found, open_subject_keys(wanted, keks, 0.0), active, gone)
+        state, _, _, key_id, tenant, subject, _ = row
+        known[key_id] = state
+        if state == states.ACTIVE:
+            active[tenant, subject] = row
+            needed = sealing or (every and key_id in used)
+        else:
+            others[key_id] = tenant, subject
+            needed = key_id in used and state in states.OPENING
+        if needed:
+            wanted[key_id] = row
+    former = {others[key_id] for key_id in wanted.keys() & others.keys()} & active.keys()
+    wanted.update((active[whose][3], active[whose]) for whose in former)
+    kek_ids = {row[1] for row in wanted.values()}
+    opened = open_subject_keys(
+        wanted.values(), {each: keys.keks.by_id(connection, each) for each in kek_ids}, 0.0
+    )
+    now = {whose: row[3] for whose, row in active.items()}
+    return ChunkKeys(known, opened, now, set(others.values()) - active.keys())

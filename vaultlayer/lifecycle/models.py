@@ -21,7 +21,7 @@ from vaultlayer.search.terms import table_of, terms_table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Table
     from sqlalchemy.orm import Mapper
 
     from vaultlayer.orm.entity import Entity
@@ -132,6 +132,13 @@ def bare(table: Table) -> Any:
     """The table as plain bytes: written to without the gate, which guards the real one."""
     columns = [sa.column(column.name, _plain(column.type)) for column in table.columns]
     return sa.table(table.name, *columns, schema=table.schema)
+
+
+def stored(column: Column[Any]) -> Any:
+    """A column of a mapped table as plain bytes: nothing is put around each value that is read."""
+    found: Any = sa.column(column.name, _plain(column.type))
+    found.table = column.table
+    return found
 
 
 def rows_of(target: Any, entity: Entity, table: Table, subject: Any) -> ColumnElement[bool]:

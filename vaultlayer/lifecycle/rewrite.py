@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from vaultlayer.keys.many import byte_array
+from vaultlayer.crypto.envelope import NONCE_BYTES
 from vaultlayer.keys.tables import MYSQL
+from vaultlayer.lifecycle.arrays import unnested
 from vaultlayer.lifecycle.models import bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Column, Connection, Engine, Select, Table
 
 CHUNK = 1000
-_NONCE = slice(19, 31)  # of an envelope
-_FROM, _LONG = 20, 12  # the same in SQL
+NONCE = slice(19, 19 + NONCE_BYTES)  # of an envelope
+NONCE_FROM = 20  # the same in SQL
+
+Change = tuple[tuple[Any, ...], ...]
 
 
 @dataclass(slots=True)
@@ -44,9 +48,11 @@ class Rewriting:
     """One table's columns to rewrite.
 
     ``query`` selects the primary key's columns first, then whatever ``change`` needs. ``change``
-    gives for each row to change its primary key, the envelopes it goes by (in the order of
-    ``sealed``), and the new values (in the order of ``sealed``, then ``terms``; None: leave it).
+    gives for each row to change its primary key, what it goes by (the envelopes in the order of
+    ``sealed``, then the plaintext in the order of ``plain``; each must be there still, NULL as
+    NULL), and the new values (in the order of ``sealed``, then ``terms``; None: leave it).
     ``beside`` writes what belongs to these changes elsewhere, in the same transaction.
+    ``makes_keys``: so does ``change``, in the transaction that it looks in.
     """
 
     engine: Engine
@@ -55,8 +61,10 @@ class Rewriting:
     keys: Sequence[Any]
     sealed: Sequence[Column[Any]]
     terms: Sequence[Column[Any]]
-    change: Callable[[Connection, Sequence[Any]], list[tuple[tuple[Any, ...], ...]]]
-    beside: Callable[[Connection, list[tuple[tuple[Any, ...], ...]]], None] | None = None
+    change: Callable[[Connection, Sequence[Any]], list[Change]]
+    beside: Callable[[Connection, list[Change]], None] | None = None
+    plain: Sequence[Column[Any]] = ()
+    makes_keys: bool = False
 
     def run(self, *, write: bool = True) -> Iterator[Chunk]:
         """Rewrite the table, chunk by chunk; ``write=False`` only looks what is to be done."""
@@ -76,11 +84,11 @@ class Rewriting:
             if waiting is not None:
                 yield Chunk(waiting[0], waiting[1], waiting[2].result())
 
-    def _changes(self) -> Iterator[tuple[int, list[tuple[tuple[Any, ...], ...]]]]:
+    def _changes(self) -> Iterator[tuple[int, list[Change]]]:
         last: tuple[Any, ...] | None = None
         ordered = self.query.order_by(*self.keys).limit(CHUNK)
         while True:
-            with at_one_moment(self.engine) as connection:
+            with self._looking() as connection:
                 rows = connection.execute(_after(ordered, self.keys, last)).all()
                 changes = self.change(connection, rows) if rows else []
             if rows:
@@ -89,7 +97,10 @@ class Rewriting:
             if len(rows) < CHUNK:
                 return
 
-    def _write(self, changes: list[tuple[tuple[Any, ...], ...]]) -> int:
+    def _looking(self) -> AbstractContextManager[Connection]:
+        return writing(self.engine, self.table) if self.makes_keys else at_one_moment(self.engine)
+
+    def _write(self, changes: list[Change]) -> int:
         """Store the new values of one chunk; how many rows took them.
 
         Who waits for a row may be what the row's holder waits for. So this side gives up first,
@@ -103,7 +114,7 @@ class Rewriting:
         half = len(changes) // 2
         return self._write(changes[:half]) + self._write(changes[half:])
 
-    def _write_all(self, changes: list[tuple[tuple[Any, ...], ...]]) -> int:
+    def _write_all(self, changes: list[Change]) -> int:
         with giving_way(self.engine) as connection:
             if connection.dialect.name in MYSQL:
                 changes = self._unlocked(connection, changes)
@@ -118,8 +129,8 @@ class Rewriting:
             return int(result.rowcount)
 
     def _unlocked(
-        self, connection: Connection, changes: list[tuple[tuple[Any, ...], ...]]
-    ) -> list[tuple[tuple[Any, ...], ...]]:
+        self, connection: Connection, changes: list[Change]
+    ) -> list[Change]:
         """The rows that nobody else has locked, locked."""
         target = bare(self.table)
         keys = [target.c[column.name] for column in self.table.primary_key]
@@ -130,38 +141,46 @@ class Rewriting:
         got = {tuple(row) for row in connection.execute(free)}
         return [change for change in changes if tuple(change[0]) in got]
 
-    def _statement(
-        self, connection: Connection, changes: list[tuple[tuple[Any, ...], ...]]
-    ) -> tuple[Any, Any]:
+    def _statement(self, connection: Connection, changes: list[Change]) -> tuple[Any, Any]:
         target = bare(self.table)
-        keys = [target.c[column.name] for column in self.table.primary_key]
-        sealed = [target.c[column.name] for column in self.sealed]
-        columns = [*sealed, *(target.c[column.name] for column in self.terms)]
-        names = [
-            *[f"k{n}" for n in range(len(keys))],
-            *[f"o{n}" for n in range(len(sealed))],
-            *[f"n{n}" for n in range(len(columns))],
-        ]
-        given = [
-            (*key, *[None if old is None else bytes(old[_NONCE]) for old in olds], *news)
-            for key, olds, news in changes
-        ]
+        keys, plain, sealed, terms = (
+            [target.c[column.name] for column in columns]
+            for columns in (self.table.primary_key, self.plain, self.sealed, self.terms)
+        )
+        pks, olds, news = (list(zip(*each, strict=True)) for each in zip(*changes, strict=True))
+        nonces = [[old and old[NONCE] for old in column] for column in olds[: len(sealed)]]
+        given = _named("k", keys, pks) | _named("p", plain, olds[len(sealed) :])
+        parameters: Any
+        new: Any
+        given |= _named("o", sealed, nonces) | _named("n", [*sealed, *terms], news)
         if connection.dialect.name == "postgresql":
-            source: Any = _unnested(names, [key.type for key in keys])
-            parameters: Any = dict(zip(names, map(list, zip(*given, strict=True)), strict=True))
-            new = {name: source.c[name] for name in names}
+            source, parameters = unnested(connection, given)
+            new = source.c
         else:
-            parameters = [dict(zip(names, row, strict=True)) for row in given]
-            new = {name: sa.bindparam(name) for name in names}
-            for name, key in zip(names, keys, strict=False):
-                new[name] = sa.bindparam(name, type_=key.type)
+            rows = zip(*(values for _, values in given.values()), strict=True)
+            parameters = [dict(zip(given, row, strict=True)) for row in rows]
+            new = {name: sa.bindparam(name, type_=kind) for name, (kind, _) in given.items()}
         met = [key == new[f"k{n}"] for n, key in enumerate(keys)]
         met += [
-            sa.or_(new[f"o{n}"].is_(None), sa.func.substr(column, _FROM, _LONG) == new[f"o{n}"])
+            column.is_not_distinct_from(new[f"p{n}"])
+            for n, column in enumerate(plain)
+            if not isinstance(column.type, sa.JSON)  # which PostgreSQL can't compare
+        ]
+        met += [
+            sa.func.substr(column, NONCE_FROM, NONCE_BYTES).is_not_distinct_from(new[f"o{n}"])
             for n, column in enumerate(sealed)
         ]
-        values = {c.name: sa.func.coalesce(new[f"n{n}"], c) for n, c in enumerate(columns)}
+        values = {
+            column.name: sa.func.coalesce(new[f"n{n}"], column) if None in news[n] else new[f"n{n}"]
+            for n, column in enumerate([*sealed, *terms])
+        }
         return sa.update(target).where(*met).values(values), parameters
+
+
+def _named(letter: str, columns: Sequence[Any], values: Sequence[Any]) -> dict[str, Any]:
+    """Parameters: each column's type and values."""
+    pairs = zip(columns, values, strict=True)
+    return {f"{letter}{n}": (column.type, given) for n, (column, given) in enumerate(pairs)}
 
 
 @contextmanager
@@ -175,6 +194,15 @@ def at_one_moment(engine: Engine) -> Iterator[Connection]:
             if connection.dialect.name == "sqlite" and not raw.in_transaction:
                 connection.exec_driver_sql("BEGIN")  # Python's driver leaves it out for a SELECT
             yield connection
+
+
+@contextmanager
+def writing(engine: Engine, table: Table) -> Iterator[Connection]:
+    """A transaction that writes; on SQLite it is the one writer before it looks."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.execute(sa.delete(bare(table)).where(sa.false()))
+        yield connection
 
 
 @contextmanager
@@ -203,20 +231,3 @@ def _after(query: Select[Any], keys: Sequence[Any], last: tuple[Any, ...] | None
     if last is None:
         return query
     return query.where(keys[0] > last[0] if len(keys) == 1 else sa.tuple_(*keys) > last)
-
-
-def _unnested(names: Sequence[str], kinds: Sequence[Any]) -> Any:
-    """The parameters as a table: one array a column, whose rows PostgreSQL puts side by side.
-
-    ``kinds``: the types of the first ones; the others are bytes.
-    """
-    from sqlalchemy.dialects.postgresql import ARRAY
-
-    arrays: list[Any] = [
-        sa.cast(sa.bindparam(name, type_=ARRAY(kind)), ARRAY(kind))
-        for name, kind in zip(names, kinds, strict=False)
-    ]
-    arrays += [byte_array(name) for name in names[len(kinds) :]]
-    types = [*kinds, *[sa.LargeBinary()] * (len(names) - len(kinds))]
-    columns = [sa.column(name, kind) for name, kind in zip(names, types, strict=True)]
-    return sa.func.unnest(*arrays).table_valued(*columns, name="d").render_derived()

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from vaultlayer.crypto.binding import field_part
 from vaultlayer.crypto.envelope import FLAG_PADDED, FLAG_ROW, open_sealed, seal
 from vaultlayer.crypto.refusals import damaged
 from vaultlayer.errors import VaultLayerError
-from vaultlayer.lifecycle.chunk_keys import Placing, fetch
-from vaultlayer.lifecycle.migrating.comparing import Compared, Comparing
-from vaultlayer.lifecycle.models import bare
+from vaultlayer.lifecycle.chunk_keys import Heads, Placing, fetch
+from vaultlayer.lifecycle.models import bare, stored
 from vaultlayer.lifecycle.reindex import Reindexing
+from vaultlayer.lifecycle.rewrite import Rewriting
 from vaultlayer.write_path import fresh_nonces
 
 if TYPE_CHECKING:
@@ -31,11 +31,24 @@ if TYPE_CHECKING:
     from vaultlayer.acting import Access
     from vaultlayer.keys.keyring import SubjectKey
     from vaultlayer.lifecycle.chunk_keys import ChunkKeys, Place
+    from vaultlayer.lifecycle.rewrite import Change
     from vaultlayer.orm.entity import Entity
     from vaultlayer.orm.field import Field
 
-Change = tuple[tuple[Any, ...], ...]
 Bounds = tuple[Any, Any]  # of the first column of the primary key: from, and below; None: open
+
+
+@dataclass(slots=True)
+class Compared:
+    """``values`` looked at: so many ``differ``, and so many are of rows that belong to nobody."""
+
+    values: int = 0
+    differ: int = 0
+    nobodys: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.differ + self.nobodys
 
 
 class Filling:
@@ -50,8 +63,9 @@ class Filling:
         self._access, self._vault = access, access.vault
         self._entity, self._table, self._fields = entity, table, fields
         self._hollow: list[tuple[Any, ...]] = []  # rows whose plaintext went, and whose sealed not
-        self._heads: dict[str, list[bytes]] = {}
+        self._heads = Heads(fields)
         self._encoders = [field.codec.encode for field in fields]
+        self._padded = [FLAG_PADDED if field.padded else 0 for field in fields]
         self._placing = Placing(entity)
         self._indexes = [index for field in fields for index in field.indexes]
         self._reindexing = Reindexing(self._vault, self._indexes)
@@ -61,8 +75,8 @@ class Filling:
         groups = [
             [key.label(f"k{n}") for n, key in enumerate(keys)],
             [getattr(cls, name).label(f"of_{name}") for name in names],
-            [field.column.label(f"v{n}") for n, field in enumerate(fields)],
-            [table.c[field.twin_key].label(f"p{n}") for n, field in enumerate(fields)],
+            [stored(field.column).label(f"v{n}") for n, field in enumerate(fields)],
+            [stored(table.c[field.twin_key]).label(f"p{n}") for n, field in enumerate(fields)],
             [table.c[index.key].label(f"t{n}") for n, index in enumerate(self._indexes)],
         ]
         self._cuts, at = [], 0
@@ -76,9 +90,9 @@ class Filling:
         self._query = sa.select(*columns).select_from(cls).where(*within)
         self._keys = keys
 
-    def rewriting(self, engine: Engine) -> Comparing:
+    def rewriting(self, engine: Engine) -> Rewriting:
         table = self._table
-        return Comparing(
+        return Rewriting(
             engine, table, self._query, self._keys, [field.column for field in self._fields],
             [table.c[index.key] for index in self._indexes], self.changes,
             self._reindexing.beside if any(each.kind.many for each in self._indexes) else None,
@@ -105,20 +119,17 @@ class Filling:
             regions = [each[width] if self._entity.region_key else None for each in places]
             active = self._active(keys_on, keys, placed, wanted, regions)
             self._note(keys, active.values())
-            nonces = fresh_nonces(sum(map(len, wanted)))
+            news = self._sealed(active, placed, wanted)
             changed: list[Change] = []
-            for pk, place, old, now, term, new in zip(
-                pks, placed, sealed, plain, terms, wanted, strict=True
+            for pk, place, old, now, term, given, made in zip(
+                pks, placed, sealed, plain, terms, wanted, news, strict=True
             ):
-                if any(old[n] is not None and data is None for n, data in new.items()):
+                if any(old[n] is not None and data is None for n, data in given.items()):
                     self._hollow.append(tuple(pk))
-                given = {n: data for n, data in new.items() if data is not None}
-                if given:
-                    news = self._sealed(active[place[:2]], place, given, nonces)
-                    if self._indexes:
-                        news += self._indexed(keys_on, place, term, given)
-                    was = [None if value is None else value.value for value in now]
-                    changed.append((tuple(pk), (*old, *was), news))
+                if self._indexes:
+                    made += self._indexed(keys_on, place, term, given)
+                if any(made):
+                    changed.append((pk, (*old, *now), made))
         return changed
 
     def empty(self, engine: Engine) -> None:
@@ -145,13 +156,14 @@ class Filling:
         if (place[0], place[1]) in keys.gone:
             return {}  # erased: there is nothing to be sealed
         found: dict[int, bytes | None] = {}
+        nobodys = not place[1] and self._entity.subject_key is not None
         for n, (encode, old, now) in enumerate(zip(self._encoders, sealed, plain, strict=True)):
-            data = None if now is None else encode(now.value)
+            data = None if now is None else encode(now)
             self.compared.values += data is not None
             if data is None and old is None:
                 continue
             if data is None or old is None or not self._equal(keys, place, n, old, data):
-                if data is not None and not place[1] and self._entity.subject_key is not None:
+                if data is not None and nobodys:
                     self.compared.nobodys += 1
                     continue
                 self.compared.differ += 1
@@ -173,7 +185,7 @@ class Filling:
             raise damaged()
         tenant, _, subject, row = place
         bound = subject + row if sealed[2] & FLAG_ROW else subject
-        return open_sealed(key.cipher, self._heads_of(tenant)[n] + bound, sealed)
+        return open_sealed(key.cipher, self._heads[tenant][n] + bound, sealed)
 
     def _active(
         self, connection: Connection, keys: ChunkKeys, placed: Sequence[Place],
@@ -205,34 +217,34 @@ class Filling:
             self._access.journal.append_many(prefix, list(refs))
 
     def _sealed(
-        self, key: SubjectKey, place: Place, given: dict[int, bytes], nonces: Iterator[bytes]
-    ) -> tuple[bytes | None, ...]:
-        tenant, _, subject, row = place
-        bound, row_flag = subject + row, FLAG_ROW if row else 0
-        cipher, key_id, heads = key.cipher, key.key_id, self._heads_of(tenant)
-        news: list[bytes | None] = [None] * len(self._fields)
-        for n, data in given.items():
-            flags = row_flag | FLAG_PADDED if self._fields[n].padded else row_flag
-            news[n] = seal(cipher, key_id, heads[n] + bound, data, flags, next(nonces))
-        return tuple(news)
+        self, active: dict[tuple[str, bytes], SubjectKey], placed: Sequence[Place],
+        wanted: Sequence[dict[int, bytes | None]],
+    ) -> Iterator[tuple[bytes | None, ...]]:  # fmt: skip
+        """The rows' new envelopes, None for what stays."""
+        nonces = fresh_nonces(sum(map(len, wanted)))
+        nothing = (None,) * len(self._fields)
+        for (tenant, subject, bound, row), given in zip(placed, wanted, strict=True):
+            if not given:
+                yield nothing
+                continue
+            key, heads = active[tenant, subject], self._heads[tenant]
+            cipher, key_id = key.cipher, key.key_id
+            bound, row_flag = bound + row, FLAG_ROW if row else 0
+            news: list[bytes | None] = [None] * len(self._fields)
+            for n, data in given.items():
+                if data is not None:
+                    flags = row_flag | self._padded[n]
+                    news[n] = seal(cipher, key_id, heads[n] + bound, data, flags, next(nonces))
+            yield tuple(news)
 
     def _indexed(
-        self, connection: Connection, place: Place, terms: Sequence[Any], given: dict[int, bytes]
+        self, connection: Connection, place: Place, terms: Sequence[Any],
+        given: dict[int, bytes | None],
     ) -> tuple[bytes | None, ...]:
-        values: dict[Field, bytes | None] = {self._fields[n]: data for n, data in given.items()}
+        values = {self._fields[n]: data for n, data in given.items() if data is not None}
         return tuple(
             self._reindexing.fresh(connection, *place[:2], index, term, values)
             if index.field in values
             else None
             for index, term in zip(self._indexes, terms, strict=True)
         )
-
-    def _heads_of(self, tenant: str) -> list[bytes]:
-        """How the places of a tenant's values begin, field by field."""
-        heads = self._heads.get(tenant)
-        if heads is None:
-            heads = self._heads[tenant] = [
-                field_part(tenant if field.tenanted else "", field.entity, field.name)
-                for field in self._fields
-            ]
-        return heads

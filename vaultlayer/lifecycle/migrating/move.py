@@ -11,7 +11,7 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys.tables import subject_key
 from vaultlayer.lifecycle.job import MOST_PASSES, Job, Proof, Report
-from vaultlayer.lifecycle.migrating.comparing import Compared
+from vaultlayer.lifecycle.migrating.filling import Compared
 from vaultlayer.lifecycle.models import declared, fields_by_table
 from vaultlayer.orm.attribute import personal_field
 

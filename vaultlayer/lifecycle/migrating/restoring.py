@@ -14,24 +14,22 @@ import sqlalchemy as sa
 
 from vaultlayer.crypto.envelope import NONCE_BYTES
 from vaultlayer.lifecycle.chunk_keys import fetch
-from vaultlayer.lifecycle.migrating.comparing import Comparing
 from vaultlayer.lifecycle.migrating.filling import Filling
 from vaultlayer.lifecycle.migrating.stages import VERIFIED
 from vaultlayer.lifecycle.models import bare
+from vaultlayer.lifecycle.rewrite import NONCE, NONCE_FROM, Rewriting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, Engine
 
-    from vaultlayer.lifecycle.migrating.filling import Change
     from vaultlayer.lifecycle.migrating.move import Move
-
-_NONCE = slice(19, 31)  # of an envelope
+    from vaultlayer.lifecycle.rewrite import Change
 
 
 @dataclass(frozen=True, slots=True)
-class _Writing(Comparing):
+class _Writing(Rewriting):
     """Writes the plaintext columns, by the sealed ones alone."""
 
     def _statement(self, connection: Connection, changes: list[Change]) -> tuple[Any, Any]:
@@ -40,9 +38,9 @@ class _Writing(Comparing):
         sealed = [target.c[column.name] for column in self.sealed]
         plain = [target.c[column.name] for column in self.plain]
         met = [key == sa.bindparam(f"k{n}", type_=key.type) for n, key in enumerate(keys)]
+        nonces = [sa.func.substr(column, NONCE_FROM, NONCE_BYTES) for column in sealed]
         met += [
-            sa.func.substr(column, 20, NONCE_BYTES).is_not_distinct_from(sa.bindparam(f"o{n}"))
-            for n, column in enumerate(sealed)
+            nonce.is_not_distinct_from(sa.bindparam(f"o{n}")) for n, nonce in enumerate(nonces)
         ]
         values = {
             column.name: sa.func.coalesce(sa.bindparam(f"n{n}", type_=column.type), column)
@@ -51,7 +49,7 @@ class _Writing(Comparing):
         given = [
             {
                 **{f"k{n}": each for n, each in enumerate(key)},
-                **{f"o{n}": old and bytes(old[_NONCE]) for n, old in enumerate(olds)},
+                **{f"o{n}": old and old[NONCE] for n, old in enumerate(olds)},
                 **{f"n{n}": new for n, new in enumerate(news)},
             }
             for key, olds, news in changes
@@ -62,7 +60,7 @@ class _Writing(Comparing):
 class Restoring(Filling):
     """The same comparison as ``Filling``, written the other way round."""
 
-    def rewriting(self, engine: Engine) -> Comparing:
+    def rewriting(self, engine: Engine) -> Rewriting:
         table, access = self._table, self._access
         self._prefixes = [
             access.confirm(access.grant(field, "export")).prefix for field in self._fields
@@ -88,7 +86,7 @@ class Restoring(Filling):
                     continue
                 self.compared.values += 1
                 opened = field.codec.decode(self._opened(keys, place, n, value))
-                if now[n] is None or now[n].value != opened:
+                if now[n] is None or now[n] != opened:
                     news[n] = opened
             if any(new is not None for new in news):
                 self.compared.differ += sum(new is not None for new in news)
