@@ -53,6 +53,23 @@ def test_all_of_it_opens_and_is_found_afterwards(any_shop, what):
     assert {name: shop.read(ids[name]) for name in ids} == before
 
 
+@pytest.mark.parametrize("any_shop", ["postgres"], indirect=True)
+@pytest.mark.parametrize("what", ["rotate", "reseal"])
+def test_postgresql_is_let_know_how_many_keys_there_are(any_shop, what):
+    """A table it never looked at counts as small, and each chunk would go through all of it."""
+    shop = any_shop
+    shop.populate("ada", "bob")
+    known = "SELECT reltuples FROM pg_class WHERE relname = 'vaultlayer_subject_key'"
+    assert shop.sql(known) == [(-1,)]
+    if what == "rotate":
+        assert rotate(shop, "subject").ok
+        assert shop.sql(known)[0][0] >= 4
+    else:
+        with shop.officer():
+            assert shop.vault.keys.reseal().ok
+        assert shop.sql(known)[0][0] >= 2
+
+
 def test_a_new_generation_is_what_everything_is_under(any_shop):
     """The envelopes name new keys; the former are kept for backups, and destroyed after those."""
     shop = any_shop

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.errors import ConfigurationError
+from vaultlayer.keys.tables import subject_key
 from vaultlayer.lifecycle.lease import alone, quiet
 from vaultlayer.lifecycle.models import entities, fields_by_table, shared_tables
 from vaultlayer.lifecycle.reindex import purge
@@ -131,6 +132,14 @@ class Job:
         for engine in dict.fromkeys((self.engine, self.key_engine)):
             quiet(engine)
 
+    def analyze(self) -> None:
+        """Let PostgreSQL know how many keys there are by now: it plans by what it last looked at,
+        and would go through all of them for each chunk."""
+        if self.key_engine.dialect.name == "postgresql":
+            with self.key_engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                connection.exec_driver_sql(f"ANALYZE {subject_key.name}")
+
     def until_clean(self, told: str, rewriting: Callable[[], Rewriting]) -> int:
         """Pass over a table until a pass finds nothing to change; returns what is left."""
         left = 0
@@ -148,6 +157,7 @@ class Job:
     def reseal(self, *, keys: bool, terms: bool) -> None:
         """Seal or index all stored values anew, and prove it by another look at each."""
         found = Tally()
+        self.analyze()
         for part in fields_by_table(self.entities):
             name = part[1].name
             make = partial(Resealing, self.vault, *part, keys=keys, terms=terms)

@@ -90,7 +90,7 @@ def rotate_index(job: Job, tenant: str | None) -> None:
 
 def _add_generations(job: Job, chosen: list[Any]) -> int:
     """The next generation of each chosen key, where it has not been made; how many were made."""
-    made, last = 0, None
+    made, chunks, last = 0, 0, None
     order = (_S.tenant, _S.subject)
     query = RECORD.where(_S.state == states.ACTIVE, *chosen).order_by(*order).limit(_CHUNK)
     while True:
@@ -100,7 +100,9 @@ def _add_generations(job: Job, chosen: list[Any]) -> int:
                 connection.execute(sa.delete(tables.kek).where(sa.false()))
             rows = connection.execute(look.with_for_update(skip_locked=True)).all()
             _replace(job, connection, rows)
-        made += len(rows)
+        made, chunks = made + len(rows), chunks + 1
+        if chunks.bit_count() == 1:  # 1, 2, 4, 8 …
+            job.analyze()
         job.tell("making keys", len(rows))
         if rows:
             last = (rows[-1].tenant, rows[-1].subject)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from vaultlayer.access.context import CURRENT, no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.errors import ConfigurationError
-from vaultlayer.keys.tables import subject_key
 from vaultlayer.lifecycle.job import MOST_PASSES, Job, Proof, Report
 from vaultlayer.lifecycle.migrating.filling import Compared
 from vaultlayer.lifecycle.models import declared, fields_by_table
@@ -142,20 +141,12 @@ class Move(Job):
         for number, chunk in enumerate(filling.rewriting(self.engine).run(write=write)):
             rows += chunk.rows
             if write and number.bit_count() == 1:  # chunks 1, 2, 4, 8 …
-                self._analyze()
+                self.analyze()
             self.tell(told, chunk.rows)
             if self.rate and write:
                 time.sleep(max(0.0, began + rows / self.rate - time.monotonic()))
         if write:
             filling.empty(self.engine)
-
-    def _analyze(self) -> None:
-        """Let PostgreSQL know how many keys there are by now: it plans by what it last looked at,
-        and would go through all of them for each chunk."""
-        if self.key_engine.dialect.name == "postgresql":
-            with self.key_engine.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.exec_driver_sql(f"ANALYZE {subject_key.name}")
 
     def _authorize(self) -> None:
         for field in self.fields:
