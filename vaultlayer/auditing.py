@@ -12,7 +12,7 @@ from sqlalchemy import select
 from vaultlayer.access.context import CURRENT
 from vaultlayer.audit.event import access_context
 from vaultlayer.audit.slots import REFS_PER_EVENT, texts
-from vaultlayer.audit.verify import Report, verify
+from vaultlayer.audit.verify import Report, keys_and_heads, verify
 from vaultlayer.errors import ConfigurationError, KeyErased, KeyUnavailable
 from vaultlayer.keys.states import ERASED
 from vaultlayer.keys.tables import subject_key
@@ -47,9 +47,12 @@ class Audit:
     def verify(self) -> Report:
         """Check every shard of the log, and the rows of the ledgers that it tells of.
 
-        ``.findings`` is empty when they are whole; a ledger's is under its table's name.
+        ``.findings`` is empty when they are whole; a ledger's is under its table's name. The
+        log's public keys and stored heads are the vault's own; who doesn't trust its database
+        runs ``vaultlayer audit verify --key``.
         """
-        report = verify(self._vault.settings.audit_directory)
+        directory = self._vault.settings.audit_directory
+        report = verify(directory, *keys_and_heads(self._vault._trail.notary.heads, directory))
         return dataclasses.replace(report, findings=[*report.findings, *self.verify_ledgers()])
 
     def verify_ledgers(self) -> list[Finding]:

@@ -13,12 +13,13 @@ PROGRAM = """if 1:
     from pathlib import Path
     from vaultlayer.audit.query import questions
     from vaultlayer.audit.query.index import Index
+    from vaultlayer.audit.query.scope import scope
     from vaultlayer.audit.query.unusual import unusual
 
     def timed(work):
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         answer = work()
-        return time.perf_counter() - began, answer
+        return (time.perf_counter() - began, time.process_time() - spent), answer
 
     def peak():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10  # MiB
@@ -28,12 +29,17 @@ PROGRAM = """if 1:
     made, index = timed(lambda: Index(directory))
     with index:
         asked = [timed(lambda: questions.who_read(index, [ref])) for ref in refs]
-        spent, _ = timed(lambda: unusual(index))
+        others = {
+            "unusual": timed(lambda: unusual(index))[0],
+            "denials": timed(lambda: questions.denials(index))[0],
+            "what_did": timed(lambda: questions.what_did(index, "u-7"))[0],
+            "scope": timed(lambda: scope(index, sub="u-7"))[0],
+        }
     reopened, index = timed(lambda: Index(directory))
     index.close()
     print(json.dumps({
-        "index_seconds": made, "opening_again": reopened, "unusual_seconds": spent,
-        "slowest_question": max(seconds for seconds, _ in asked),
+        "index": made, "opening_again": reopened, **others,
+        "who_read": max(spent for spent, _ in asked),
         "found": sum(answer["total"] for _, answer in asked),
         "mib_before": before, "mib_at_most": peak(),
         "index_mib": (directory / "index.sqlite").stat().st_size >> 20,
@@ -45,7 +51,10 @@ PROGRAM = """if 1:
     "records", [10_000, pytest.param(10_000_000, marks=pytest.mark.soak)], ids="{:,}".format
 )
 def test_one_persons_reads_are_found_at_once(write_log, tmp_path, records, capsys):
-    """Under a second for each of twenty people, also with ten million records."""
+    """Under a second for each of twenty people, also with ten million records.
+
+    The figures are seconds by the clock, and of the processor.
+    """
     people = records // 100
     refs = write_log(tmp_path, records, people=people, readers=500, shards=100)
     chosen = [ref.hex() for ref in refs[:: people // 20]][:20]
@@ -59,6 +68,6 @@ def test_one_persons_reads_are_found_at_once(write_log, tmp_path, records, capsy
     with capsys.disabled():
         if records > 1_000_000:
             sys.stderr.write(f"\n{records:,} records: {figures}\n")
-    assert figures["slowest_question"] < 1
+    assert figures["who_read"][0] < 1
     assert 20 * 50 < figures["found"] < 20 * 200
     assert figures["mib_at_most"] - figures["mib_before"] < 250

@@ -8,12 +8,18 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from hashlib import sha256
 
 import pytest
 
 from vaultlayer import AuditUnavailable, Vault
+from vaultlayer.audit.event import canonical
 from vaultlayer.audit.journal import Journal
 from vaultlayer.audit.log import Log
+from vaultlayer.audit.merkle import leaf_hash
+from vaultlayer.audit.registry import registry_path
+from vaultlayer.audit.tiles import Tree
+from vaultlayer.audit.verify import verify
 from vaultlayer.cli import audit_upkeep
 
 CONTEXT = {"actor": {"sub": "sam", "roles": {"support"}}, "purpose": "customer_service"}
@@ -203,3 +209,35 @@ def test_recover_says_first_what_it_will_do(audit, vaultlayer, tmp_path, torn):
     assert (told.returncode, path.stem[:16] in told.stdout) == (0, True)
     fits(told.stdout)
     assert json.loads(audit("recover", "--json").stdout) == {"dry_run": False, "recovered": []}
+
+
+def test_the_vault_itself_checks_signatures_and_heads(shop, tmp_path):
+    """A shard and the registry rewritten under a vault that is open: each chain alone is whole."""
+    with Vault.open() as vault:
+        (first, *_) = sorted((tmp_path / "audit" / "log").glob("*.jsonl"))
+        assert (vault.audit.verify().findings, vault.audit.verify().records) == ([], 8)
+        forged = rechained(first.read_bytes().replace(b'"mona"', b'"lisa"').splitlines())
+        first.write_bytes(b"".join(line + b"\n" for line in forged))
+        tree = Tree()
+        tree.extend(map(leaf_hash, forged))
+        registry = registry_path(tmp_path / "audit")
+        lines = registry.read_bytes().splitlines()
+        told = rechained(lines, {"event": "sealed", "root": tree.root().hex()})
+        registry.write_bytes(b"".join(line + b"\n" for line in told))
+        assert verify(tmp_path / "audit").findings == []
+        found = {one.shard: one.what for one in vault.audit.verify().findings}
+        assert found.keys() == {first.stem, "registry"}
+        assert all("was signed" in what for what in found.values())
+        registry.write_bytes(b"".join(line + b"\n" for line in lines))
+
+
+def rechained(lines, sealed=None):
+    """The lines with new hashes, what is said of the sealed shard changed on the way."""
+    done, prev = [], "0" * 64
+    for line in lines:
+        record = {**json.loads(line), "prev": prev}
+        if sealed and record["event"] == sealed["event"]:
+            record |= sealed
+        done.append(canonical(record))
+        prev = sha256(done[-1]).hexdigest()
+    return done

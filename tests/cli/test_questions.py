@@ -138,6 +138,7 @@ def test_answers_fit_the_terminal_and_open_as_pages(vaultlayer, shop, browser, t
     assert "<svg" in seen or arguments == ("tail",)
     assert seen.count("<rect") == text.count("<rect")
     assert ("sam" in seen) == (arguments not in [("denials",), ("unusual",)])
+    assert ("ticket" in seen) == (arguments[0] not in ("scope", "unusual"))
     assert "mona" in seen or arguments[0] not in ("denials", "who-read", "tail")
 
 

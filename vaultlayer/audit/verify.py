@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vaultlayer.audit.check import ChainCheck, Finding, RegistryCheck, seconds_of
 from vaultlayer.audit.files import unavailable
 from vaultlayer.audit.follow import shard_path, tells_something, tree_folder
-from vaultlayer.audit.heads import place_of
+from vaultlayer.audit.heads import MemoryHeads, place_of
 from vaultlayer.audit.note import COSIGNATURE, Checkpoint, open_checkpoint, signers
 from vaultlayer.audit.registry import origin_of, read_registry, registry_path, state_of
 from vaultlayer.errors import AuditUnavailable
@@ -72,7 +72,12 @@ def verify(
 
 
 def keys_and_heads(heads: Heads, directory: Path) -> tuple[list[VerifierKey], list[Head]]:
-    """What a store of heads knows of this directory's log; nothing where it can't be reached."""
+    """What a store of heads knows of this directory's log; nothing where it can't be reached,
+
+    or where it is one process's memory: that knows no key or head of the others'.
+    """
+    if isinstance(heads, MemoryHeads):
+        return [], []
     try:
         return heads.keys(), heads.at(place_of(directory), origin_of(directory))
     except AuditUnavailable:

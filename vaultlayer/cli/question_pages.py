@@ -109,14 +109,19 @@ def unusual(answer: Mapping[str, Any]) -> str:
 
 
 def tail(records: Sequence[Mapping[str, Any]]) -> str:
-    return page(
-        "The latest records", table(RECORD_HEAD, record_rows(records)), subtitle="Oldest first"
-    )
+    return page("The latest records", _record_table(records), subtitle="Oldest first")
 
 
 def _records(events: Sequence[Mapping[str, Any]], total: int | None = None) -> list[Html]:
     told = f"The newest {len(events):,}" + (f" of {total:,}" if total else "") + " records"
-    return [tag("h2", told), table(RECORD_HEAD, record_rows(events))]
+    return [tag("h2", told), _record_table(events)]
+
+
+def _record_table(events: Sequence[Mapping[str, Any]]) -> Html:
+    """What the terminal shows, and the words that the access gave as its reason."""
+    reasons = [one.get("reason", "") for one in events]
+    rows = [(*row, why) for row, why in zip(record_rows(events), reasons, strict=True)]
+    return table((*RECORD_HEAD, "Reason"), rows)
 
 
 def _sums(sums: Iterable[Mapping[str, Any]]) -> list[Html]:
