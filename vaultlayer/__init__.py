@@ -17,6 +17,7 @@ from vaultlayer.errors import (
     UnsupportedQuery,
     VaultLayerError,
 )
+from vaultlayer.orm.former import Former
 from vaultlayer.sealed import Masked, Sealed
 from vaultlayer.search.buckets import Buckets, Compound
 from vaultlayer.search.kinds import Equality
@@ -33,6 +34,7 @@ __all__ = [
     "Compound",
     "ConfigurationError",
     "Equality",
+    "Former",
     "IntegrityError",
     "KeyErased",
     "KeyUnavailable",

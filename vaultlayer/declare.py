@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Mapped
 
+    from vaultlayer.orm.former import Former
+
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
@@ -38,6 +40,7 @@ class Declaration:
     padded: bool = False
     unique: bool = False
     twin: Twin | None = None
+    former: Former | None = None
 
 
 class PersonalData:
@@ -83,6 +86,7 @@ def personal(
     padded: bool = False,
     migrating_from: str | Column[Any] | None = None,
     until: str | date | None = None,
+    formerly: Former | None = None,
     **column: Any,
 ) -> MappedColumn[Any]:
     """Declare a personal field: ``name: Mapped[str] = personal("identity.name")``.
@@ -99,6 +103,7 @@ def personal(
     :param migrating_from: the plaintext column of the same table that this one takes over from
         (docs/adopt.md): its name, or ``Column("born", Date)`` where it isn't text.
     :param until: the last day on which that plaintext may be read.
+    :param formerly: the name or type that stored values were sealed with, until they are resealed.
     :param column: what ``mapped_column()`` takes, such as ``name``, ``nullable``, ``deferred``
         and the dataclass options ``init``, ``default``, ``kw_only``.
     """
@@ -115,9 +120,16 @@ def personal(
                 hint="assign the value in Python; for look-ups declare search=Equality(...)",
             )
     twin = twin_of(migrating_from, until)
+    if twin is not None and formerly is not None:
+        raise ConfigurationError(
+            "a field can't be migrated from plaintext and from a former form at once",
+            hint="finish the one first: `vaultlayer migrate status`",
+        )
     if twin is not None:
         column["nullable"] = True  # until every row is sealed
-    declaration = Declaration(category, python_type, field, kinds, mask, padded, unique, twin)
+    declaration = Declaration(
+        category, python_type, field, kinds, mask, padded, unique, twin, formerly
+    )
     declared = mapped_column(PersonalType(declaration), **column)
     declared._attribute_options = _Unseen(*declared._attribute_options)
     if not kinds and twin is None:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import object_session
 from vaultlayer.access.context import CURRENT, PINNED, acting, no_access
 from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.codecs import TEXT
-from vaultlayer.crypto.envelope import FLAG_PADDED
+from vaultlayer.crypto.envelope import FLAG_PADDED, EitherPlace
 from vaultlayer.crypto.padding import unpad
 from vaultlayer.orm import loading, plaintext
 from vaultlayer.orm.attribute import encoded
@@ -91,7 +91,8 @@ def reading(  # noqa: C901 counts what it holds
             raise loading.unopened(access, field, [(row, sealed, ref)]) from None
         return _value(grant, sealed[2], data)
 
-    return _reading_either(entity, field, load, read) if field.twin is not None else read
+    either = field.twin is not None or field.former is not None
+    return _reading_either(entity, field, load, read) if either else read
 
 
 def _reading_either(
@@ -100,7 +101,7 @@ def _reading_either(
     load: Callable[[Any, Any, Any], Any],
     read: Callable[[Any, Any, Any], Any],
 ) -> Callable[[Any, Any, Any], Any]:
-    """The same of a field that is being migrated: from the sealed or the plaintext column."""
+    """The same of a field that is being migrated, or that had another name: by ``open_columns``."""
 
     def read_either(attribute: Any, instance: Any, owner: Any) -> Any:
         if instance is None:
@@ -172,6 +173,11 @@ def _open_column(
     closed: Sequence[Any],
 ) -> list[Any]:
     head, decode = grant.head, grant.decode
+    if grant.former:
+        spots = [
+            (owner, header, EitherPlace(decrypt, head, grant.former).decrypt, *rest)
+            for owner, header, decrypt, *rest in spots
+        ]
     try:
         opened = [
             None if sealed is None else decrypt(sealed[19:31], sealed[31:], head + place)

@@ -17,6 +17,7 @@ from vaultlayer.crypto.envelope import (
     FLAG_PADDED,
     FLAG_ROW,
     NONCE_BYTES,
+    either_place,
     is_row_bound,
     key_id_of,
     open_sealed,
@@ -88,7 +89,7 @@ def seal_rows(
             for name, field, value in row.values:
                 head, sealed = grants[field].head, None
                 data = value if type(value) is not Sealed else _reopened(
-                    former, field, head, row, value
+                    former, grants[field], row, value
                 )  # fmt: skip
                 if data is not None:
                     flags = row_flag | FLAG_PADDED if field.padded else row_flag
@@ -149,17 +150,19 @@ def _former_keys(
 
 
 def _reopened(
-    former: dict[bytes, SubjectKey], field: Field, head: bytes, row: Row, value: Sealed
+    former: dict[bytes, SubjectKey], grant: Grant, row: Row, value: Sealed
 ) -> bytes:
     """The encoded value in a Sealed one, which must open in this very place to be kept."""
     key = former[key_id_of(value)]
-    place = head + subject_part(row.subject)
+    place = grant.head + subject_part(row.subject)
     if is_row_bound(value):
         place += row_part(row.row_id) if row.row_id else b""
     try:
-        return open_sealed(key.cipher, place, value)
+        data = open_sealed(either_place(key.cipher, grant.head, grant.former), place, value)
     except IntegrityError:
-        raise _foreign(field) from None
+        raise _foreign(grant.field) from None
+    renew = grant.field.renew
+    return data if renew is None else renew(data)
 
 
 def fresh_nonces(count: int) -> Iterator[bytes]:

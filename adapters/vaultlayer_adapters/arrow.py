@@ -20,6 +20,7 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.column_path import ColumnOpener, ColumnSealer
 from vaultlayer.errors import ConfigurationError, UnsupportedQuery
 from vaultlayer.orm.attribute import personal_field
+from vaultlayer.orm.former import refuse_either
 from vaultlayer.search.blind_index import index_keys
 from vaultlayer.write_path import authorize
 from vaultlayer_adapters.arrow_values import (
@@ -97,6 +98,7 @@ def open_sealed(
     :raises IntegrityError: if a value is not this field's, row's and person's own.
     """
     entity, field = personal(attribute)
+    refuse_either(field)
     masked = access.grant(field, "read").masked
     decode = masked_texts if masked else decoder_of(field)
     people, batches = _batches(entity, arrow_of(column), subjects, rows)

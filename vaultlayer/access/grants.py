@@ -33,6 +33,7 @@ class Grant:
         "decode",
         "denied",
         "field",
+        "former",
         "head",
         "masked",
         "prefix",
@@ -58,7 +59,9 @@ class Grant:
         self.masked = decision.effect == "mask"
         self.reason = decision.reason
         self.prefix = prefix
-        self.head = _head(tenant if field.tenanted else DEFAULT_TENANT, field.entity, field.name)
+        owner = tenant if field.tenanted else DEFAULT_TENANT
+        self.head = _head(owner, field.entity, field.name)
+        self.former = _head(owner, *field.former) if field.former else b""
         self.decode = field.codec.decode
         self.text = field.codec.name == "str" and not self.masked  # opened without a decoder
         masked = self.masked and not self.denied

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 import typing
+from contextlib import suppress
 from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,52 @@ def codec_for(python_type: object) -> Codec:
 
     ``None`` in a union is left out: NULL stays NULL and is never sealed.
     """
+    leaves = _leaves(python_type)
+    if len(leaves) == 1:
+        return Codec(leaves[0].name, leaves[0].encode, leaves[0].decode)
+    return _union(leaves)
+
+
+def renewing(
+    python_type: object, former_type: object, into: Callable[[Any], object]
+) -> tuple[Codec, Callable[[bytes], bytes]]:
+    """The codec of a field whose type was another one, and what makes an encoding the present one.
+
+    The codec reads either; a former value is handed out as ``into`` makes it. The type byte tells
+    them apart, so two types that share one are refused.
+    """
+    codec, former = codec_for(python_type), codec_for(former_type)
+    former_bytes = {bytes([leaf.type_byte]) for leaf in _leaves(former_type)}
+    if former_bytes & {bytes([leaf.type_byte]) for leaf in _leaves(python_type)}:
+        raise ConfigurationError(
+            f"{former.name} and {codec.name} can't be told apart when stored",
+            hint="Declare a second field, and copy the values into it.",
+        )
+
+    # An error report may hold this frame's variables, so they are emptied on the way out.
+    def renew(data: bytes) -> bytes:
+        if data[:1] not in former_bytes:
+            return data
+        made: object = None
+        with suppress(Exception):  # its text might show the value
+            made = into(former.decode(data))
+        try:
+            return codec.encode(made)
+        except ConfigurationError:
+            data, made = b"", None
+            raise _unconverted(former, codec) from None
+
+    return Codec(codec.name, codec.encode, lambda data: codec.decode(renew(data))), renew
+
+
+def _unconverted(former: Codec, codec: Codec) -> ConfigurationError:
+    return ConfigurationError(
+        f"a stored {former.name} can't be made {codec.name}",
+        hint="Correct into=, which formerly=Former(...) declares.",
+    )
+
+
+def _leaves(python_type: object) -> list[Leaf]:
     members = _members(python_type)
     tops = [_json_container(member) for member in members]
     leaves = [_leaf(member) for member, top in zip(members, tops, strict=True) if top is None]
@@ -61,9 +108,7 @@ def codec_for(python_type: object) -> Codec:
             f"the alternatives of {python_type!r} can't be told apart when stored",
             hint="Declare one Enum, or a field for each alternative.",
         )
-    if len(leaves) == 1:
-        return Codec(leaves[0].name, leaves[0].encode, leaves[0].decode)
-    return _union(leaves)
+    return leaves
 
 
 def _union(leaves: list[Leaf]) -> Codec:

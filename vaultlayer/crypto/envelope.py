@@ -23,6 +23,8 @@ from vaultlayer.crypto.refusals import damaged, not_sealed
 from vaultlayer.errors import ConfigurationError, IntegrityError, PlaintextFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 FLAG_PADDED = 1
@@ -99,7 +101,7 @@ def seal(
     return header + key_id + nonce + cipher.encrypt(nonce, plaintext, place + SUITE_ITEM[header])
 
 
-def open_sealed(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
+def open_sealed(cipher: AESGCM | EitherPlace, place: bytes, envelope: bytes) -> bytes:
     """The plaintext (type byte ‖ value) of an envelope, by the key its key id names.
 
     Not an envelope: ``PlaintextFound``. Every other failure is one ``IntegrityError``.
@@ -111,6 +113,31 @@ def open_sealed(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
     except (KeyError, TypeError, ValueError, OverflowError, InvalidTag, IntegrityError):
         plaintext = b""  # an error report may hold this frame's variables
     raise _refusal(envelope)
+
+
+class EitherPlace:
+    """A cipher that opens what was sealed in a field's place, or in its former one.
+
+    ``head`` and ``former`` are how the two places begin (``field_part``).
+    """
+
+    __slots__ = ("_decrypt", "_former", "_head")
+
+    def __init__(
+        self, decrypt: Callable[[bytes, bytes, bytes], bytes], head: bytes, former: bytes
+    ) -> None:
+        self._decrypt, self._head, self._former = decrypt, len(head), former
+
+    def decrypt(self, nonce: bytes, data: bytes, aad: bytes) -> bytes:
+        try:
+            return self._decrypt(nonce, data, aad)
+        except InvalidTag:
+            return self._decrypt(nonce, data, self._former + aad[self._head :])
+
+
+def either_place(cipher: AESGCM, head: bytes, former: bytes) -> AESGCM | EitherPlace:
+    """The cipher itself where there is no ``former`` place."""
+    return EitherPlace(cipher.decrypt, head, former) if former else cipher
 
 
 def resealed(

@@ -175,13 +175,25 @@ class Job:
             proofs.append(Proof("envelopes under a former key", found.stale_values, of))
         if terms:
             proofs.append(Proof("index terms under a former root", found.stale_terms, found.terms))
+        if found.former or (keys and terms):
+            proofs.append(Proof("values in a former form", found.former, found.values))
         sampled = {"sampled": found.sampled, "opened": found.opened}
         self.report.proofs += [
             Proof(proof.what, proof.left, proof.of, **sampled) for proof in proofs
         ]
         self.report.damaged += found.damaged
+        if found.damaged:
+            self.report.steps += self._formerly()
         if terms and not (self.dry_run or found.stale_terms or found.damaged):
             self._indexed()
+
+    def _formerly(self) -> Iterator[str]:
+        """What may be the reason why values don't open."""
+        for _, _, fields in fields_by_table(self.entities):
+            for each in fields:
+                if each.former or each.renew:
+                    told = ".".join(each.former) if each.former else "another type"
+                    yield f"{each.label} is declared to have been {told}: is formerly= right?"
 
     def _indexed(self) -> None:
         """All terms are made as is declared now, which is recorded; what is left over goes."""

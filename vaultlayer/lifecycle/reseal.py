@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from vaultlayer.crypto.envelope import FLAG_ROW, open_sealed, resealed
+from vaultlayer.crypto.envelope import FLAG_ROW, resealed
+from vaultlayer.crypto.refusals import damaged
 from vaultlayer.errors import VaultLayerError
 from vaultlayer.keys import states
-from vaultlayer.lifecycle.chunk_keys import Heads, Placing, fetch
+from vaultlayer.lifecycle.chunk_keys import Placing, fetch
+from vaultlayer.lifecycle.forms import Forms, odd_flags
 from vaultlayer.lifecycle.models import stored
 from vaultlayer.lifecycle.reindex import Reindexing
 from vaultlayer.lifecycle.rewrite import Rewriting
@@ -44,6 +46,7 @@ class Tally:
     terms: int = 0
     stale_terms: int = 0
     damaged: int = 0
+    former: int = 0  # in a form that is declared no more
     sampled: int = 0
     opened: int = 0
 
@@ -62,7 +65,9 @@ class Resealing:
         self._reindexing = Reindexing(vault, self._indexes)
         self._unchanged = (None,) * len(fields)
         self._unindexed = (None,) * len(self._indexes)
-        self._heads = Heads(fields)
+        self._forms = Forms(fields)
+        odd = [odd_flags(field, every=terms) for field in fields]
+        self._odd = odd if any(odd) else None
         cls = entity.mapper.class_
         self._placing = Placing(entity)
         names = self._placing.names
@@ -90,7 +95,7 @@ class Resealing:
         values = [row[middle:last] for row in rows]
         changed: list[Change] = []
         with self._vault.key_connection(connection) as keys_on:
-            every = self._terms or self._sample
+            every = self._terms or self._sample or self._odd is not None
             keys = fetch(self._vault.keys, keys_on, placed, values, every=every)
             self._reindexing.look(connection, [row[last:] for row in rows] if self._terms else ())
             if self._sample and self.tally.sampled < SAMPLE:
@@ -112,15 +117,19 @@ class Resealing:
 
         A row's values mostly begin alike, so what their beginning says is looked up once.
         """
-        known, exchanges = keys.states, keys.exchanges()
+        known, exchanges, odd = keys.states, keys.exchanges(), self._odd
         nonces = fresh_nonces(len(self._fields) * len(values))
         rows: list[tuple[Any, ...]] = []
         seen: list[str | None] = []
-        for (tenant, _, subject, row), sealed in zip(placed, values, strict=True):
-            heads, header = self._heads[tenant], None
+        for whose, sealed in zip(placed, values, strict=True):
+            tenant, _, subject, row = whose
+            heads, header = self._forms.heads[tenant], None
             news: list[bytes | None] = [None] * len(sealed)
             for n, value in enumerate(sealed):
                 if value is None:
+                    continue
+                if odd is not None and value[2:3] in odd[n]:
+                    news[n] = self._renewed(keys, whose, n, value)
                     continue
                 if value[:19] != header:
                     header = value[:19]
@@ -138,6 +147,27 @@ class Resealing:
         self.tally.stale_values += seen.count(states.DECRYPT_ONLY)
         self.tally.damaged += seen.count(None)  # what is no envelope names no key
         return rows
+
+    def _renewed(self, keys: ChunkKeys, place: Place, n: int, value: bytes) -> bytes | None:
+        """A value in the form that is declared, under the active key; None if it is already."""
+        state, key = keys.states.get(value[3:19]), keys.opened.get(value[3:19])
+        if state == states.ERASED:
+            return None
+        self.tally.values += 1
+        self.tally.stale_values += state == states.DECRYPT_ONLY
+        try:
+            if key is None:
+                raise damaged()
+            active = keys.opened[keys.active[place[0], place[1]]]
+            new = self._forms.renewed(key, active, place, n, value)
+            self.tally.former += new is not None
+            if new is None and state == states.DECRYPT_ONLY:
+                bound, (nonce,) = self._forms.bound(place, n, value), fresh_nonces(1)
+                new = resealed(key.cipher, active.cipher, active.key_id, bound, value, nonce)
+        except VaultLayerError:
+            self.tally.damaged += 1
+            return None
+        return new
 
     def _reindexed(
         self, connection: Connection, keys: ChunkKeys, place: Place, sealed: Sequence[Any],
@@ -161,15 +191,10 @@ class Resealing:
         """None: NULL, a person who is gone, or damaged."""
         key = keys.opened.get(value[3:19]) if value is not None else None
         try:
-            return open_sealed(key.cipher, self._bound(place, n, value), value) if key else None
+            return self._forms.open(key, place, n, value) if key else None
         except VaultLayerError:
             self.tally.damaged += 1
             return None
-
-    def _bound(self, place: Place, n: int, value: bytes) -> bytes:
-        tenant, _, subject, row = place
-        bound = self._heads[tenant][n] + subject
-        return bound + row if value[2] & FLAG_ROW else bound
 
     def _open_one(self, keys: ChunkKeys, placed: Sequence[Place], values: Sequence[Any]) -> None:
         """A value of this chunk, as a sample that what is stored opens."""
@@ -182,6 +207,5 @@ class Resealing:
         for place, n, value, key in islice(found, SAMPLE - self.tally.sampled):
             self.tally.sampled += 1
             with suppress(VaultLayerError):
-                opened = open_sealed(key.cipher, self._bound(place, n, value), value)
-                self._fields[n].codec.decode(opened)
+                self._fields[n].codec.decode(self._forms.open(key, place, n, value))
                 self.tally.opened += 1

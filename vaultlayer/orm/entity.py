@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapper, aliased, column_property, configure_mappers
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.attribute import instrument
 from vaultlayer.orm.field import Field, group_compounds
+from vaultlayer.orm.former import refuse_taken
 from vaultlayer.orm.types import PersonalType
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def install(mapper: Mapper[Any], reading: Callable[..., Any]) -> Entity:
         if isinstance(column.type, PersonalType):
             entity.fields[attribute.key] = _field(mapper, attribute.key, column)
     _refuse_composites(mapper)
+    known_ones = filter(None, map(entity_of, mapper.registry.mappers))
+    refuse_taken(entity.fields.values(), known_ones)
     entity.groups = group_compounds(entity.fields)
     for field in entity.fields.values():
         field.column.info[_FIELD] = field

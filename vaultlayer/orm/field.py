@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vaultlayer.crypto.codecs import codec_for
+from vaultlayer.crypto.codecs import codec_for, renewing
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.orm.declared import annotated_type, default_of
 from vaultlayer.orm.twin import refuse_untyped, twin_key
@@ -13,6 +13,8 @@ from vaultlayer.search.buckets import Compound
 from vaultlayer.search.fitness import refuse_few_values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Column
     from sqlalchemy.orm import Mapper
 
@@ -29,8 +31,8 @@ class Field:
     """One personal field. ``label`` (``customer.email``) is its name in policies and records."""
 
     __slots__ = (
-        "category", "codec", "column", "compounds", "default", "entity", "indexes", "key", "label",
-        "mask", "name", "padded", "tenanted", "twin", "twin_key", "unique",
+        "category", "codec", "column", "compounds", "default", "entity", "former", "indexes", "key",
+        "label", "mask", "name", "padded", "renew", "tenanted", "twin", "twin_key", "unique",
     )
 
     def __init__(self, mapper: Mapper[Any], key: str, column: Column[Any]) -> None:
@@ -50,6 +52,11 @@ class Field:
         self.tenanted = getattr(cls, "__tenant__", None) is not None
         python_type = declared.python_type or annotated_type(cls, key)
         self.codec = codec_for(python_type)
+        former = declared.former
+        self.former = former.place if former is not None else None  # entity and name, as they were
+        self.renew: Callable[[bytes], bytes] | None = None  # makes a former encoding the present
+        if former is not None and former.into is not None:
+            self.codec, self.renew = renewing(python_type, former.python_type, former.into)
         self.default = default_of(column)
         self.indexes: tuple[Index, ...] = tuple(Index(self, kind) for kind in declared.kinds)
         self.compounds: tuple[Index, ...] = ()  # those it is a part of (entity.py)

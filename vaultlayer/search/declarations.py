@@ -22,6 +22,7 @@ from vaultlayer.crypto.digest import digest
 from vaultlayer.crypto.envelope import OVERHEAD
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.keys import tables
+from vaultlayer.orm.former import refuse_former_terms
 from vaultlayer.search.blind_index import number_of
 
 if TYPE_CHECKING:
@@ -65,14 +66,17 @@ class Indexes:
             self._sound
         ):
             ready = self._vault.keys.roots.ready(tenant, field.entity, field.name, index.name)
-            if ready is not None:
+            if ready is not None and field.former is None:
                 return ready
         with self._vault.key_connection(connection) as keys_on:
             data = written_on or connection or keys_on
             self._check(keys_on, data, index, written_on is not None)
-            return self._vault.keys.index_keys(
-                keys_on, tenant, field.entity, field.name, index.name
-            )
+            names = [(field.entity, field.name), *([field.former] if field.former else ())]
+            return [
+                key
+                for entity, name in names
+                for key in self._vault.keys.index_keys(keys_on, tenant, entity, name, index.name)
+            ]
 
     def refuse_changed(self, declared: Iterable[tuple[str, str]]) -> None:
         """ConfigurationError when an index was made otherwise; once a database that can be asked.
@@ -105,6 +109,8 @@ class Indexes:
         known = (keys_on.engine, index, writing)
         if known in self._sound:
             return
+        if not writing:
+            refuse_former_terms(index)
         made = list(keys_on.scalars(_OF, {"number": index.number}))
         if any(each != made_with(index) for each in made):
             raise _changed(index.where)
