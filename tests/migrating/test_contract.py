@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import create_engine, event
 
 from vaultlayer.errors import ConfigurationError, KeyUnavailable
+from vaultlayer.lifecycle.migrating import expanding
 from vaultlayer.testing import assert_no_plaintext
 
 CANARIES = [f"canary-{n}-{'x' * n}" for n in range(40)]
@@ -103,3 +104,20 @@ def test_postgresql_and_mariadb_rewrite_the_table(request, make_shop, database):
     for name in ("undo", "backfill", "switch"):
         with pytest.raises(ConfigurationError, match="is contracted"):
             shop.step(name)
+
+
+@pytest.mark.parametrize("code", ["55P03", "40P01", 1205, 1213])
+def test_ddl_that_lost_to_a_lock_is_tried_again(sqlite_engine, code):
+    """Too long a wait, or a deadlock; anything else is told, by the database's code."""
+    codes = [code, code, 1146]
+
+    class Refused(Exception):
+        pass
+
+    @event.listens_for(sqlite_engine, "before_cursor_execute")
+    def refuse(*_):
+        raise sa.exc.OperationalError("CREATE", {}, Refused(codes.pop(0)))
+
+    with pytest.raises(KeyUnavailable, match=r"changed now \(OperationalError 1146\)"):
+        expanding.run(sqlite_engine, "CREATE TABLE a (b)")
+    assert codes == []

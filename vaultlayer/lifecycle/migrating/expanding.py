@@ -117,16 +117,23 @@ def run(engine: Engine, statement: str) -> None:
                 return
         except DBAPIError as error:
             if left == 1 or not _is_locked(error):
+                code = str(_code(error))  # of SQLite a sentence
+                told = f"{type(error).__name__} {code if len(code) <= 5 else ''}".rstrip()
                 raise KeyUnavailable(
-                    f"the table can't be changed now ({type(error).__name__})",
+                    f"the table can't be changed now ({told})",
                     hint="look for long transactions that use it, then run the command again",
                 ) from None
             time.sleep(0.25)
 
 
 def _is_locked(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "args", ("",))[0]
-    return code in ("55P03", 1205) or "locked" in str(code)
+    """Whether it waited too long for a lock, or was chosen to end a deadlock."""
+    code = _code(error)
+    return code in ("55P03", "40P01", 1205, 1213) or "locked" in str(code)
+
+
+def _code(error: DBAPIError) -> Any:
+    return getattr(error.orig, "sqlstate", None) or (getattr(error.orig, "args", ()) or ("",))[0]
 
 
 class Lacking:
