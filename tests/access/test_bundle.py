@@ -39,7 +39,9 @@ def test_the_starter_bundle_says_what_the_readme_says(starter: Path) -> None:
         "device.configuration", "content.text", "content.picture", "financial.card",
     }  # fmt: skip
     roles = {rule.role for rule in bundle.rules} | {link.child for link in bundle.links}
-    assert roles == {"service", "support", "support_lead", "marketer", "auditor", "privacy_officer"}
+    assert roles == {
+        "service", "support", "support_lead", "marketer", "auditor", "privacy_officer", "migrator",
+    }  # fmt: skip
     assert bundle.lineage("contact.email") == ("contact.email", "contact")
 
 

@@ -53,7 +53,6 @@ def run(tmp_path, policies, monkeypatch, capsys):
         if file.is_file():
             (tmp_path / "policies" / file.name).write_bytes(file.read_bytes())
     with (tmp_path / "policies" / "roles.csv").open("a") as roles:
-        roles.write("p, privacy_officer, contact, export, legal_obligation, allow\n")
         roles.write("p, auditor, contact, administer, legal_obligation, allow\n")
     keyring = tmp_path / "keyring.json"
     LocalKeyring.create(keyring, "correct horse", kdf_for_tests=WEAK_KDF_FOR_TESTS)
@@ -117,7 +116,9 @@ def test_the_way_by_commands(run, tmp_path):
     status = json.loads(run("migrate", "status", "--json").stdout)
     assert status["fields"][0]["stage"] == "contracted"
     assert run("reseal").returncode == 0
-    told = run("export", "--wait", "0")
+    refused = run("export", "--wait", "0")  # a privacy officer, who may not take data out
+    assert refused.returncode == 2 and "may not export" in refused.stderr
+    told = run("export", "--wait", "0", "--role", "migrator")
     assert told.returncode == 0, told.stderr
     with closing(sqlite3.connect(tmp_path / "app.db")) as database:
         emails = [email for (email,) in database.execute("SELECT email FROM member ORDER BY id")]
