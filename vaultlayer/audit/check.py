@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SILENCE = 180.0  # seconds: three heartbeats
 _CHUNK = 1 << 20
 _END = b'"v":1}'  # of most records; fields that come later in the alphabet may follow
+_NEAR = 16  # bytes around where the line before had its ``prev``: most often it is there too
+_TAIL = 110  # bytes: of most records ``seq`` and what follows it
 _MINUTE = slice(-35, -19)  # of ``"ts":"2026-01-31T09:45:00.123456Z","v":1}``
 _TIME = re.compile(rb'.*"ts":"([^"]*)Z"', re.DOTALL)  # no text holds a bare quote
 
@@ -72,19 +74,23 @@ class ChainCheck:
 
     def _check(self, lines: Sequence[bytes]) -> list[bytes]:
         """The lines' leaf hashes; what is wrong with them is found on the way."""
-        leaves, last, prev = [], self._last, self._prev
-        for line in lines:
-            self.line += 1
-            if b'"prev":"%b"' % prev not in line or b'"seq":%d,' % self._seq not in line:
-                self._prev = prev
+        leaves, last, prev, seq, at = [], self._last, self._prev, self._seq, -1
+        for self.line, line in enumerate(lines, self.line + 1):
+            chained, numbered = b'"prev":"%b"' % prev, b'"seq":%d,' % seq
+            at = line.find(chained, at - _NEAR, at + _NEAR + len(chained))
+            if at < 0:
+                at = line.find(chained)
+            if at < 0 or (line.find(numbered, -_TAIL) < 0 and numbered not in line):
+                self._prev, self._seq = prev, seq
                 self._explain(line)
+                seq = self._seq
             if line[_MINUTE] != last[_MINUTE] or line[-6:] != _END:
                 self._check_time(last, line)
-            self._seq += 1
+            seq += 1
             prev = sha256(line).hexdigest().encode()
             leaves.append(sha256(b"\0" + line).digest())
             last = line
-        self._last, self._prev = last, prev
+        self._last, self._prev, self._seq = last, prev, seq
         return leaves
 
     def _lines(self, file: BinaryIO) -> Iterator[list[bytes]]:
