@@ -75,7 +75,8 @@ class ChainCheck:
     def _check(self, lines: Sequence[bytes]) -> list[bytes]:
         """The lines' leaf hashes; what is wrong with them is found on the way."""
         leaves, last, prev, seq, at = [], self._last, self._prev, self._seq, -1
-        for self.line, line in enumerate(lines, self.line + 1):
+        for line in lines:
+            self.line += 1
             chained, numbered = b'"prev":"%b"' % prev, b'"seq":%d,' % seq
             at = line.find(chained, at - _NEAR, at + _NEAR + len(chained))
             if at < 0:
