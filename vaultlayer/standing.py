@@ -16,25 +16,28 @@ from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select
-
 from vaultlayer.forks import in_child
-from vaultlayer.keys.many import Among
-from vaultlayer.ledgers import standing
+from vaultlayer.said import (
+    ALL,
+    GRANTED,
+    OBJECTED,
+    REFUSED,
+    RESTRICTED,
+    WITHDRAWN,
+    limited,
+    said_but_granted,
+    said_of,
+)
 from vaultlayer.watch import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable
 
     from sqlalchemy import Connection
 
     from vaultlayer.access.words import Purpose
     from vaultlayer.keys.keyring import SubjectKey
-
-ASKED, GRANTED, REFUSED, WITHDRAWN = "asked", "granted", "refused", "withdrawn"
-OBJECTED = "objected"
-RESTRICTED, FREE = "restricted", "free"
-ALL = ""  # every purpose
+    from vaultlayer.said import Row
 
 # So many people of whom something is known are remembered whole; with more, a batch is asked for.
 # And so many may change while the rest is remembered.
@@ -42,22 +45,7 @@ FEW = 1000
 _AGAIN = 1.0  # seconds for which what was asked of somebody who changed lately serves
 MOST = 100_000  # people known one by one: with more, knowing begins anew
 
-_C = standing.c
-_later = standing.alias()
-_SAID = select(_C.subject, _C.purpose, _C.number, _C.state).where(
-    _C.purpose.in_([ALL, bindparam("purpose")])
-)
-_OF = Among(_SAID.order_by(_C.number), _C.subject, width=16)  # the latest counts: it comes last
-_LIMITED = _SAID.where(
-    _C.state.in_([OBJECTED, RESTRICTED]),
-    _C.number
-    == select(func.max(_later.c.number))
-    .where(_later.c.subject == _C.subject, _later.c.purpose == _C.purpose)
-    .scalar_subquery(),
-).limit(FEW + 1)
-
 _NEVER = (0, "")  # nothing was ever said
-Row = tuple[bytes, str, int, str]  # subject, purpose, number, state
 
 
 class Person(NamedTuple):
@@ -136,22 +124,21 @@ class Standing:
         people = self.remembered(purpose.name)
         if not people.expires:
             people = self._begin(connection, purpose)
-        unknown = list({key.subject for key in keys if people.reason(key.subject) is None})
+        known, otherwise = people.known, people.otherwise
+        asked = {key.subject for key in keys}
+        unknown = [each for each in asked if known.get(each, otherwise) is None]
         if not unknown:
             return people
-        rows = _said_of(connection, purpose, unknown)
+        told = self._asked(connection, purpose, unknown)
         with self._lock:
-            known = self._reasons(purpose, rows, unknown)
-            doubtful = {each: known.pop(each) for each in known.keys() & self._changing.keys()}
-            people.known.update(known)
+            doubtful = {each: told.pop(each) for each in self._changing.keys() & told.keys()}
+            known.update(told)
         return people.but(doubtful, self._clock() + _AGAIN) if doubtful else people
 
     def ask(self, connection: Connection, purpose: Purpose, subjects: list[bytes]) -> People:
         """How these people stand at this moment, whatever was known; nothing is remembered."""
         people = People(0.0)
-        rows = _said_of(connection, purpose, subjects)
-        with self._lock:
-            people.known.update(self._reasons(purpose, rows, subjects))
+        people.known.update(self._asked(connection, purpose, subjects))
         return people
 
     def note(self, subject: bytes, purpose: str, number: int, state: str) -> None:
@@ -189,35 +176,53 @@ class Standing:
         people = People(self._clock() + self._ttl, changes=self.changes)
         rows: Any = None
         if not purpose.consent:
-            rows = connection.execute(_LIMITED, {"purpose": purpose.name}).all()
+            rows = limited(connection, purpose.name, FEW + 1)
         with self._lock:
             if rows is not None and len(rows) <= FEW:
                 people.otherwise = ""
-                people.known.update(self._reasons(purpose, rows, ()))
+                people.known.update(self._reasons(purpose, rows))
             people.known.update(dict.fromkeys(self._changing))
             if people.changes >= self._forgotten:
                 self._people[purpose.name] = people
         return people
 
-    def _reasons(
-        self, purpose: Purpose, rows: Iterable[Row], asked: Collection[bytes]
+    def _asked(
+        self, connection: Connection, purpose: Purpose, subjects: list[bytes]
     ) -> dict[bytes, str | None]:
-        """What these rows say of the people asked about, or of whomever they tell of."""
+        """How these people stand; one statement for 1,000."""
+        rows, all_granted = self._rows_of(connection, purpose, subjects)
+        with self._lock:
+            known: dict[bytes, str | None] = dict.fromkeys(
+                subjects, "" if all_granted else _reason(purpose, "", "")
+            )
+            known.update(self._reasons(purpose, rows, known))
+            return known
+
+    def _rows_of(
+        self, connection: Connection, purpose: Purpose, subjects: list[bytes]
+    ) -> tuple[list[Row], bool]:
+        """What these people said, and whether those without a row agreed."""
+        noted = {subject for subject, _ in list(self._newest)}
+        if purpose.consent and noted.isdisjoint(subjects):  # else it is told by the numbers
+            return said_but_granted(connection, purpose.name, subjects)
+        return said_of(connection, purpose.name, subjects), False
+
+    def _reasons(
+        self, purpose: Purpose, rows: Iterable[Row], asked: Container[bytes] | None = None
+    ) -> dict[bytes, str]:
+        """What these rows, and what this process wrote, say of those asked about, or of all."""
         wishes: dict[bytes, tuple[int, str]] = {}
         limits: dict[bytes, tuple[int, str]] = {}
         for subject, name, number, state in rows:
             (wishes if name else limits)[subject] = number, state
         for (subject, name), newest in self._newest.items():
-            if name in (ALL, purpose.name):
+            if name in (ALL, purpose.name) and (asked is None or subject in asked):
                 known = wishes if name else limits
                 known[subject] = max(newest, known.get(subject, _NEVER))
-        why: dict[tuple[str, str], str] = {}
-        reasons: dict[bytes, str | None] = {}
-        for subject in asked or {*wishes, *limits}:
-            said = wishes.get(subject, _NEVER)[1], limits.get(subject, _NEVER)[1]
-            if said not in why:
-                why[said] = _reason(purpose, *said)
-            reasons[subject] = why[said]
+        reasons = {}
+        for subject in {*wishes, *limits}:
+            wish, limit = wishes.get(subject, _NEVER)[1], limits.get(subject, _NEVER)[1]
+            reasons[subject] = _reason(purpose, wish, limit)
         return reasons
 
 
@@ -227,11 +232,6 @@ def _ids(subjects: str) -> list[bytes]:
         return [bytes.fromhex(each) for each in subjects.split()]
     except ValueError:
         return []
-
-
-def _said_of(connection: Connection, purpose: Purpose, subjects: Sequence[bytes]) -> list[Row]:
-    """What was ever said of these people, the latest last."""
-    return _OF.rows(connection, subjects, purpose=purpose.name)
 
 
 def _reason(purpose: Purpose, wish: str, limit: str) -> str:

@@ -33,6 +33,7 @@ BUDGETED = {  # what the design sets a budget for and this suite measures
     "stored size: bytes added to a str",
     "consent, SQLite, 20 people: known : none needed",
     "consent, SQLite, 20 people: asked for with their keys : keys alone",
+    "consent, SQLite, 20 people: asked for, keys known : none needed",
     "a person's report, SQLite, 10 tables, 19 rows: written",
     "index upkeep, SQLite, 20 rows: two equality indexes : none",
     "Arrow, SQLite, a column of 20 texts of 1,000 people: rate of seal : bare AESGCM",

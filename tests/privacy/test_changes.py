@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 from vaultlayer import Principal
 from vaultlayer.keys.tables import MYSQL
 from vaultlayer.ledgers import standing
-from vaultlayer.standing import _said_of as said_of
+from vaultlayer.standing import Standing
 from vaultlayer.watch import CONSENT, MOST
 
 MONA = Principal("mona", ["marketer"])
@@ -40,13 +40,13 @@ def consenting(shop, count):
 
 def asked_about(monkeypatch):
     """Of whom the table was asked, a list for each statement."""
-    asked = []
+    asked, ask = [], Standing._asked
 
-    def note(connection, purpose, subjects):
+    def note(standing, connection, purpose, subjects):
         asked.append(list(subjects))
-        return said_of(connection, purpose, subjects)
+        return ask(standing, connection, purpose, subjects)
 
-    monkeypatch.setattr("vaultlayer.standing._said_of", note)
+    monkeypatch.setattr(Standing, "_asked", note)
     return asked
 
 
@@ -118,17 +118,17 @@ def test_what_was_asked_before_a_change_and_answered_after_it_is_not_kept(
 ):
     """The answer is under way while withdrawals are committed and heard of: it serves once."""
     people = consenting(shop, 3)
-    changed = [people[0], people[2]]
+    changed, ask = [people[0], people[2]], Standing._rows_of
 
-    def slow(connection, purpose, subjects):
-        rows = said_of(connection, purpose, subjects)
+    def slow(standing, connection, purpose, subjects):
+        rows = ask(standing, connection, purpose, subjects)
         while changed:
             person = changed.pop()
             elsewhere(shop, person, "withdrawn", 2)
             shop.vault.watch.publish(CONSENT, person.hex if message == "named" else "")
         return rows
 
-    monkeypatch.setattr("vaultlayer.standing._said_of", slow)
+    monkeypatch.setattr(Standing, "_rows_of", slow)
     with shop.reading() as (_, buyers):
         told = [shop.outcome(buyer) for buyer in [*buyers, *buyers]]
     then = ["consent_withdrawn", "Ada 1", "consent_withdrawn"]
@@ -203,3 +203,28 @@ def test_what_is_not_committed_is_seen_by_nobody_else(any_shop):
             assert known.reason(person.bytes) != ""
         session.rollback()
     assert shop.names() == ["consent_withdrawn"]
+
+
+def test_a_batch_tells_each_state_as_the_ledger_has_it(any_shop):
+    """Said in other processes: agreed, in two steps too, and all that is no agreement."""
+    shop = any_shop
+    said = [
+        ["granted"], ["asked", "granted"], ["granted", "withdrawn"], ["refused"], ["asked"], [],
+        ["granted", "objected"], ["granted"], ["granted"],
+    ]  # fmt: skip
+    people = shop.populate(len(said))
+    for person, states in zip(people, said, strict=True):
+        for number, state in enumerate(states, 1):
+            elsewhere(shop, person, state, number)
+    elsewhere(shop, people[7], "restricted", 1, purpose="")
+    elsewhere(shop, people[8], "restricted", 1, purpose="")
+    elsewhere(shop, people[8], "free", 2, purpose="")
+    shop.vault.standing.forget()
+    told = [
+        "Ada 0", "Ada 1", "consent_withdrawn", "consent_refused", "consent_missing",
+        "consent_missing", "objected", "restricted", "Ada 8",
+    ]  # fmt: skip
+    assert shop.names() == told
+    shop.say("grant", people[0])  # this process knows a number: all are asked about by numbers
+    shop.vault.standing.forget()
+    assert shop.names() == told

@@ -88,8 +88,45 @@ class Among:
             return self._column == any_(cast(once, byte_array("many").type))
         if dialect != "sqlite" or not self._width:
             return self._column.in_(bindparam("many", expanding=True))
-        joined = bindparam("many", type_=LargeBinary())
-        pieces = select(literal(1).label("start")).cte("pieces", recursive=True)
-        following = pieces.c.start + self._width
-        pieces = pieces.union_all(select(following).where(following < func.length(joined)))
-        return self._column.in_(select(func.substr(joined, pieces.c.start, self._width)))
+        return self._column.in_(select(_pieces(self._width)))
+
+
+class Each:
+    """A query from many byte strings, each of ``width`` bytes: ``query`` makes it of their column.
+
+    Only where ``serves`` says so: MySQL has no such column.
+    """
+
+    def __init__(self, query: Callable[[ColumnElement[bytes]], Select[Any]], width: int) -> None:
+        self._query, self._width = query, width
+        self._statements: dict[str, Select[Any]] = {}
+
+    def serves(self, connection: Connection) -> bool:
+        return connection.dialect.name in ("sqlite", "postgresql")
+
+    def rows(self, connection: Connection, values: Sequence[bytes], **given: object) -> list[Any]:
+        """The rows of all values, 1,000 values a statement; ``given``: its other parameters."""
+        joined, rows = connection.dialect.name == "sqlite", list[Any]()
+        statement = self._statements.get(connection.dialect.name)
+        if statement is None:
+            column: Any = _pieces(self._width) if joined else _unnested()
+            statement = self._statements[connection.dialect.name] = self._query(column)
+        for start in range(0, len(values), BATCH):
+            batch = values[start : start + BATCH]
+            many = b"".join(batch) if joined else batch
+            rows += connection.execute(statement, {**given, "many": many}).all()
+        return rows
+
+
+def _unnested() -> ColumnElement[bytes]:
+    """PostgreSQL's column of the bytes in the parameter ``many``."""
+    return func.unnest(byte_array("many")).column_valued("piece")
+
+
+def _pieces(width: int) -> ColumnElement[bytes]:
+    """SQLite's column of the pieces that the parameter ``many`` is cut into."""
+    joined = bindparam("many", type_=LargeBinary())
+    pieces = select(literal(1).label("start")).cte("pieces", recursive=True)
+    following = pieces.c.start + width
+    pieces = pieces.union_all(select(following).where(following < func.length(joined)))
+    return func.substr(joined, pieces.c.start, width)

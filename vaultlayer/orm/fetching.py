@@ -130,32 +130,45 @@ def _around(access: Access, session: Session, state: InstanceState[Any]) -> set[
     The walk is kept in the session and goes on where it stopped, so that reading n rows looks
     at about n states, however many times the keys run out.
     """
-    walk = session.info.pop(_WALK, None)
-    if walk is None:
-        states = session.identity_map.all_states()
-        start = states.index(state) if state in states else 0
-        walk = iter(states[start:] + states[:start])
+    walk = session.info.pop(_WALK, None) or _walk_from(session, state)
     missing: set[bytes] = set()
     names: dict[type, Sequence[str]] = {}
-    is_missing, cached_in_a_row = _missing_from(access), 0
+    cached, now, idle = access.cached_keys, monotonic(), 0
+    known, otherwise = access.people.known, access.people.otherwise
     for each in walk:
         instance = each.obj()
         if instance is None:
             continue
-        kind = type(instance)
+        kind, row = type(instance), instance.__dict__
         if kind not in names:
             entity = entity_of(each.mapper)
             names[kind] = list(entity.fields) if entity is not None else []
-        sealed = _first_sealed(instance.__dict__, names[kind])
-        if sealed is not None and is_missing(sealed[3:19]) and is_envelope(sealed):
-            missing.add(sealed[3:19])
-            cached_in_a_row = 0
-            if len(missing) == BATCH - 1:  # and the one that is wanted
-                session.info[_WALK] = walk
+        idle += 1
+        for name in names[kind]:
+            sealed = row.get(name)
+            if type(sealed) is Sealed:
+                key = cached.get(sealed[3:19])  # as _missing_from, without a call for each row
+                if (
+                    is_envelope(sealed)
+                    if key is None
+                    else key.expires <= now or known.get(key.subject, otherwise) is None
+                ):
+                    missing.add(sealed[3:19])
+                    idle = 0
                 break
-        elif (cached_in_a_row := cached_in_a_row + 1) > _ENOUGH_CACHED:
+        if idle > _ENOUGH_CACHED:
+            break
+        if len(missing) == BATCH - 1:  # and the one that is wanted
+            session.info[_WALK] = walk
             break
     return missing
+
+
+def _walk_from(session: Session, state: InstanceState[Any]) -> Iterator[InstanceState[Any]]:
+    """The states of the session's rows, beginning at ``state``."""
+    states = session.identity_map.all_states()
+    start = states.index(state) if state in states else 0
+    return iter(states[start:] + states[:start])
 
 
 def first_key_id(state: InstanceState[Any]) -> bytes | None:

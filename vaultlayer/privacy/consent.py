@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import event, select
 
-from vaultlayer import standing as st
+from vaultlayer import said as st
 from vaultlayer.access.words import OBJECTABLE
 from vaultlayer.errors import ConfigurationError
 from vaultlayer.ledgers import standing

@@ -25,7 +25,7 @@ from vaultlayer.errors import ConfigurationError
 from vaultlayer.ledgers import standing
 from vaultlayer.lifecycle.models import entities, fields_by_table
 from vaultlayer.privacy.due import Due, Swept
-from vaultlayer.standing import ALL, RESTRICTED
+from vaultlayer.said import ALL, RESTRICTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
