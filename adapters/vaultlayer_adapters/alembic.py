@@ -9,6 +9,10 @@ In ``env.py``::
 Autogenerate then sees the hidden columns of blind indexes with their database indexes, the table
 of terms, and whatever tables this version of vaultlayer keeps; the scripts it writes name plain
 SQLAlchemy types, so that they run without vaultlayer, now and in ten years.
+
+A field that is being moved out of plaintext is left alone, with its plaintext and its subject:
+those change by the steps of docs/adopt.md (alembic_steps.py), and a plaintext column that was
+dropped must not come back because it is still declared.
 """
 
 from __future__ import annotations
@@ -23,10 +27,14 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, _Binary
 import vaultlayer.vault  # every table of the vault's own is there once this is imported
 from vaultlayer.governing import own_metadata
 from vaultlayer.keys.tables import MYSQL
+from vaultlayer.orm.entity import SUBJECT_KEY
 from vaultlayer.orm.types import SubjectIdType
+from vaultlayer.search.blind_index import column_key
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, MetaData
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy import Column, MetaData, Table
     from sqlalchemy.engine import Dialect
 
 __all__ = ["compare_type", "options", "render_item"]
@@ -35,7 +43,8 @@ _PLAIN, _MYSQL = DefaultDialect(), mysql.dialect()
 
 
 def options(*models: MetaData, vault_tables: bool = True) -> dict[str, Any]:
-    """What ``context.configure()`` takes: ``target_metadata``, ``render_item``, ``compare_type``.
+    """What ``context.configure()`` takes: ``target_metadata``, ``render_item``, ``compare_type``
+    and ``include_object``.
 
     :param models: the metadata of your models.
     :param vault_tables: False where the vault's own tables live in another database
@@ -47,7 +56,37 @@ def options(*models: MetaData, vault_tables: bool = True) -> dict[str, Any]:
         "target_metadata": [*models, *own],
         "render_item": render_item,
         "compare_type": compare_type,
+        "include_object": _not_moving(models),
     }
+
+
+def _not_moving(models: Sequence[MetaData]) -> Callable[..., bool]:
+    """Alembic's filter: what the steps of a migration see to isn't compared."""
+
+    def include(item: Any, name: str | None, kind: str, reflected: bool, against: Any) -> bool:
+        if kind not in ("column", "index", "unique_constraint"):
+            return True
+        moving = {
+            (table.fullname, column)
+            for each in models
+            for table in each.tables.values()
+            for column in _moving(table)
+        }
+        named = [name] if kind == "column" else [column.name for column in item.columns]
+        return not all((item.table.fullname, each) in moving for each in named)
+
+    return include
+
+
+def _moving(table: Table) -> Iterator[str]:
+    """The columns of a table's fields that are being moved, and of its subject if there are any."""
+    for column in table.c:
+        declaration: Any = getattr(column.type, "declaration", None)
+        if declaration is not None and declaration.twin is not None:
+            yield column.name
+            yield declaration.twin.column
+            yield SUBJECT_KEY
+            yield from (column_key(column.name, kind) for kind in declaration.kinds)
 
 
 def render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSPHRASE = "correct horse battery staple"
-POLICY = "p, privacy_officer, {}, export, legal_obligation, allow\n"
 UNTIL = "2999-01-01"
 
 
@@ -84,8 +83,6 @@ class Shop:
         for file in policies.iterdir():
             if file.is_file():
                 (bundle / file.name).write_bytes(file.read_bytes())
-        with (bundle / "roles.csv").open("a") as roles:
-            roles.writelines(map(POLICY.format, ("identity", "contact")))
         (folder / "vaultlayer.toml").write_text(
             '[vault]\npolicies = "policies"\n[audit]\ndirectory = "audit"\n'
             '[keys]\nprovider = "local:keyring.json"\nttl = 0.2\n'
@@ -112,7 +109,7 @@ class Shop:
         return self.vault.access(Principal("app", roles=["service"]), purpose="provide_service")
 
     def officer(self) -> Any:
-        principal = Principal("olga", roles=["privacy_officer"])
+        principal = Principal("olga", roles=["privacy_officer", "migrator"])
         return self.vault.access(principal, purpose="legal_obligation", reason="adoption")
 
     def old_rows(self, *names: str) -> None:
