@@ -36,7 +36,8 @@ def audit_directory(config: Path | None, directory: Path | None) -> Path:
     folder = directory or Settings.load(config).audit_directory
     if not folder.is_dir():
         raise AuditUnavailable(
-            f"there is no audit directory {folder}", hint="name it with --directory or --config"
+            f"there is no audit directory {folder}",
+            hint="the first vault makes it; name another with --directory or --config",
         )
     return folder
 
