@@ -211,10 +211,6 @@ class Access(Deciding):
         """The stable code with which it would be refused; None if it wouldn't be."""
         return batch.deny_reason(self, attribute, of, action)
 
-    def forget_key(self) -> None:
-        """Drop the key read with last: it may have been destroyed."""
-        self.last = NOBODY
-
     def record(self, event: str, **fields: object) -> None:
         """Write an event of this access into the log now; AuditUnavailable when it can't be."""
         self.vault.log.write(event, **self.journal.context(self._records()), **fields)

@@ -42,6 +42,7 @@ class Deciding(ABC):
 
     __slots__ = (
         "_ends",
+        "_heard",
         "_is_local",
         "_over",
         "closed",
@@ -71,6 +72,7 @@ class Deciding(ABC):
     people: People
     deadline: float
     _is_local: bool  # the people's region counts, so that what is known is this access's own
+    _heard: int  # how many changes the vault had heard of when this was begun
     _ends: float  # on the monotonic clock
     _over: str  # the reason for refusing from then on
 
@@ -107,12 +109,11 @@ class Deciding(ABC):
             purpose.regions != ("*",)
             or (self.principal.region is not None and not purpose.across_regions)
         )
+        self._heard = self.vault.heard
         people = People(0.0) if self._is_local else self.vault.standing.remembered(self.purpose)
         fresh = max(self.vault.policies.fresh_until, time.monotonic() + _AGAIN)
-        self.deadline = min(self._ends, fresh, people.expires or fresh)
-        self.grants = {}
-        self.last = NOBODY
-        self.people = people
+        self.deadline, self.grants, self.last, self.people = self._ends, {}, NOBODY, people
+        self._lasts_until(min(fresh, people.expires or fresh))
 
     def look_again(self) -> None:
         """Have the next reading or writing ask what holds now; any thread may."""
@@ -140,12 +141,10 @@ class Deciding(ABC):
         purpose = self.snapshot.bundle.purposes.get(self.purpose)
         if purpose is None:
             return
-        keys, changes = list(keys), self.vault.standing.changes
+        keys = list(keys)
         people = self.vault.standing.meet(connection, purpose, keys)
         self.people = self.by_region(people, purpose, keys) if self._is_local else people
-        self.deadline = min(self.deadline, people.expires)
-        if changes != self.vault.standing.changes:  # while it was being asked, or just now
-            self.deadline = 0.0
+        self._lasts_until(people.expires)
 
     def by_region(
         self, people: People, purpose: Purpose, keys: Iterable[SubjectKey | Person]
@@ -206,7 +205,7 @@ class Deciding(ABC):
         left = self._sign_in_lasts(category)
         if left <= 0:
             return Decision("deny", "step_up")
-        self.deadline = min(self.deadline, time.monotonic() + left)
+        self._lasts_until(time.monotonic() + left)
         return decision
 
     def _decide(self, field: Field, action: str) -> Grant:
@@ -218,6 +217,13 @@ class Deciding(ABC):
         if self.vault.governing.shadow is not None:
             self.try_shadow(field, action)
         return Grant(field, action, decision, prefix, self.tenant, self._mask_key)
+
+    def _lasts_until(self, until: float) -> None:
+        """What is known holds no longer; a change heard of since ``begin`` ends it at once, though
+        another thread told of it while this one was still writing down what was true before."""
+        self.deadline = min(self.deadline, until)
+        if self._heard != self.vault.heard:
+            self.look_again()
 
     def _sign_in_lasts(self, category: str) -> float:
         """For how many seconds the principal's sign-in will do for a category and its parents."""

@@ -64,6 +64,7 @@ class Vault:
             self, provider, ttl=settings.key_ttl, kek_ttl=settings.kek_ttl, region=settings.region
         )
         self.accesses: WeakSet[Access] = WeakSet()  # the open ones, to hear of changes
+        self.heard = 0  # how many changes there were to hear of
         self.standing: Standing = Standing(ttl=settings.key_ttl, changed=self._look_again)
         self.consent: Consent = Consent(self)
         self.elevations: Elevations = Elevations(self)
@@ -225,8 +226,7 @@ class Vault:
     def _forget_keys(self, key_ids: str) -> None:
         """Keys were destroyed in another process."""
         self.keys.forget(key_ids)
-        for access in list(self.accesses):
-            access.forget_key()
+        self._look_again()
 
     def mask_key(self, tenant: str, purpose: str) -> bytes:
         """The 32 bytes that a tenant's pseudonyms for a purpose are made with."""
@@ -238,7 +238,8 @@ class Vault:
         self._look_again()
 
     def _look_again(self) -> None:
-        """The policies changed, or what is known of people: no open access goes on as it was."""
+        """Policies, keys or what is known of people changed: no open access goes on as it was."""
+        self.heard += 1
         for access in list(self.accesses):
             access.look_again()
 

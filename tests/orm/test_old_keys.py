@@ -43,7 +43,7 @@ def test_expired_keys_are_fetched_together(world, m, sessions, read):
         session.expunge_all()
         for key in world.vault.keys.cached.values():
             key.expires = 0.0
-        access.forget_key()
+        access.look_again()
         world.sent.clear()
         assert read(session, access, m) == before
     assert len([sent for sent, _ in world.sent if "FROM vaultlayer_subject_key" in sent]) == 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import func, insert, select
 
-from vaultlayer import Principal
+from vaultlayer import AccessDenied, Principal
 from vaultlayer.keys.tables import MYSQL
 from vaultlayer.ledgers import standing
+from vaultlayer.orm import loading
 from vaultlayer.standing import Standing
 from vaultlayer.watch import CONSENT, MOST
 
@@ -228,3 +230,32 @@ def test_a_batch_tells_each_state_as_the_ledger_has_it(any_shop):
     shop.say("grant", people[0])  # this process knows a number: all are asked about by numbers
     shop.vault.standing.forget()
     assert shop.names() == told
+
+
+@pytest.mark.parametrize("moment", ["located", "begun"])
+def test_a_change_heard_of_while_a_row_is_looked_at_counts_for_the_next_reading(
+    shop, monkeypatch, moment
+):
+    """Another thread tells of it after the answer was found, and before it is written down."""
+    (person,) = consenting(shop, 1)
+    where, name = (loading, "locate") if moment == "located" else (Standing, "remembered")
+    find, told = getattr(where, name), []
+
+    def find_and_hear(*args):
+        found = find(*args)
+        if not told:
+            told.append(person)
+            elsewhere(shop, person, "withdrawn", 2)
+            shop.vault.watch.publish(CONSENT, person.hex)
+        return found
+
+    with shop.Session() as session, shop.vault.access(MONA, purpose="direct_marketing") as access:
+        row = session.scalars(select(shop.Buyer)).one()
+        assert row.name
+        access.look_again()
+        monkeypatch.setattr(where, name, find_and_hear)
+        with suppress(AccessDenied):
+            row.name  # noqa: B018 it was under way
+        assert told
+        with pytest.raises(AccessDenied, match="consent_withdrawn"):
+            row.name  # noqa: B018
