@@ -19,7 +19,6 @@ from vaultlayer.access.grants import NO_REF
 from vaultlayer.crypto.codecs import TEXT
 from vaultlayer.crypto.envelope import FLAG_PADDED, EitherPlace
 from vaultlayer.crypto.padding import unpad
-from vaultlayer.deciding import NOBODY
 from vaultlayer.orm import loading, plaintext
 from vaultlayer.orm.attribute import encoded
 from vaultlayer.orm.entity import SUBJECT_KEY
@@ -77,7 +76,7 @@ def reading(  # noqa: C901 counts what it holds
             access.last = spot = loading.locate(access, entity, field, row, sealed)
             _, _, decrypt, ref, place, until = spot
             if access.deadline < until:
-                access.last = NOBODY  # a change was heard of meanwhile: only this value is out
+                access.look_again()  # a change was heard of meanwhile: no other value is out
             is_text = grant.text and not sealed[2]
 
         try:
