@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
+from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from benchmarks.neighbour import beside
 from benchmarks.ours import POLICIES
 from benchmarks.race import Race, Runner
 from benchmarks.sizes import FULL
@@ -26,6 +29,7 @@ from vaultlayer.lifecycle.rewrite import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from benchmarks.sizes import Sizes
     from benchmarks.stores import Store
@@ -103,6 +107,25 @@ def test_workers(
     report(section, f"rate of {TWO} : {ONE}", ratio(times[ONE], times[TWO]), at_least=1.6)
 
 
+def test_neighbours(adopted: _Adopted, sizes: Sizes, report: Callable[..., None]) -> None:
+    """An application's reads of single rows while a backfill goes on, and without one."""
+    rows = 10 * sizes.rows
+    adopted.fill(rows)
+    quiet, busy = [], []
+    for _ in range(max(3, sizes.rounds // 3)):
+        adopted.empty()
+        with adopted.read_beside(rows) as alone:
+            time.sleep(sizes.crowd_seconds)
+        with adopted.read_beside(rows) as together:
+            adopted.one()
+        quiet.append(alone)
+        busy.append(together)
+    section = f"reads of one row, PostgreSQL, beside a backfill of {rows:,} rows"
+    for name, place, budget in (("median", 49, 1.5), ("p99", 98, None)):
+        both = [[quantiles(each, n=100)[place] for each in some] for some in (busy, quiet)]
+        report(section, f"{name} latency : without it", ratio(*both), at_most=budget)
+
+
 class _Adopted:
     """A table of plaintext with the sealed columns beside it, and a vault that has settings."""
 
@@ -163,6 +186,11 @@ class _Adopted:
             (part,) = move.parts
             written = [each.written for each in Filling(access, *part).rewriting(self.engine).run()]
         assert sum(written)
+
+    def read_beside(self, rows: int) -> AbstractContextManager[list[float]]:
+        url = self.engine.url.render_as_string(hide_password=False)
+        query = f"SELECT {', '.join(NAMES)} FROM vaultlayer_adopted WHERE id = :key"
+        return beside(url, query, rows)
 
     def two(self) -> None:
         with self.vault.access(OFFICER, purpose="legal_obligation"):

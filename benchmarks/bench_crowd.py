@@ -41,7 +41,10 @@ directory = "audit"
 
 @pytest.fixture(scope="module")
 def job(
-    pytestconfig: pytest.Config, sizes: Sizes, tmp_path_factory: pytest.TempPathFactory
+    pytestconfig: pytest.Config,
+    sizes: Sizes,
+    tmp_path_factory: pytest.TempPathFactory,
+    leave_out: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     """Everything a crowd must know; every contender's table is filled."""
     if pytestconfig.getoption("--only-sqlite"):
@@ -59,6 +62,7 @@ def job(
                 "seconds": sizes.crowd_seconds,
             }
     except LookupError as missing:
+        leave_out(f"crowds: {missing}")
         pytest.skip(str(missing))
     finally:
         monkeypatch.undo()

@@ -67,7 +67,7 @@ def report(pytestconfig: pytest.Config) -> Callable[..., None]:
     return add
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def leave_out(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Notes what could not be measured, and why; it is told under the table."""
     return pytestconfig.stash[_LEFT_OUT].append
